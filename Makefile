@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0
+# The one entry point. 'make help' lists targets and variables.
+
+# Used by the tooling, so given to it whether they come from the environment or
+# from make's command line.
+export O V J LINUX DL_DIR LLVM CC ARCH CROSS_COMPILE HOSTCC W C
+export GUEST KERNEL CONFIG SMP MEM ACCEL XEN QEMU FORCE KERNEL_ORG
+
+# make's built-in default is not a choice of the user's.
+ifeq ($(origin CC),default)
+unexport CC
+endif
+
+export PYTHONDONTWRITEBYTECODE = 1
+PYTHON ?= python3
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help deps base series tree refresh kernel shell kunit bench run test clean
+
+help:
+	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
+
+#: modify-prot: page-table protection transactions, a Linux 7.3 patch series
+#:
+#: Main commands
+#:   run       fetch, patch, build, boot under Xen, run KUnit and the benchmark, report
+#:   test      everything that must pass; ends with "N passed, N failed"
+#:
+#: The series
+#:   series    complete patches in build/series/<n>-<topic>/, for git am and quilt
+#:   tree      build/linux: a git tree of the base with one commit per patch
+#:   refresh   take commits edited in build/linux back into patches/ and the payload
+#:   base      only fetch, verify and lay the base tree
+#:
+#: Kernels and guests
+#:   kernel    build a kernel                     KERNEL=base|series CONFIG=lean
+#:   shell     interactive shell in a guest       GUEST=bare|xen KERNEL= SMP= MEM=
+#:   kunit     run the KUnit suites               GUEST=bare|xen|um KERNEL=
+#:   bench     base against series, instructions per pte, hypercalls; GUEST=bare|xen
+#:
+#: Other
+#:   deps      install missing Debian packages (root), or print the command
+#:   clean     remove build/ (kernels, guests, results; not ccache's cache)
+#:
+#: Variables
+#:   O=build            where everything that is built lands
+#:   LINUX=<tree>       use this Linux 7.3.y tree as the base (copied, never modified)
+#:   DL_DIR=<folder>    folder with linux-source-7.3.tar.xz and SHA256SUMS
+#:   XEN=<binary>       hypervisor to boot instead of Debian's, compressed or not
+#:   QEMU=<binary>      QEMU to use instead of qemu-system-x86_64
+#:   ACCEL=auto|tcg|kvm accelerator; auto takes KVM only if it boots something
+#:   SMP=1 MEM=2048     vCPUs and MiB of a guest
+#:   J=2 V=1 LLVM=1 CC= jobs, verbosity and compiler, as in the kernel's build
+#:   FORCE=1            make tree: drop work in build/linux that was not refreshed
+
+deps:
+	@series/deps
+
+base: deps
+	@$(PYTHON) -m series.base
+
+series: deps
+	@$(PYTHON) -m series.assemble
+
+tree: deps
+	@$(PYTHON) -m series.tree
+
+refresh: deps
+	@$(PYTHON) -m series.refresh
+
+kernel: deps
+	@$(PYTHON) -m guests.kernel $(or $(KERNEL),series)
+
+shell: deps
+	@$(PYTHON) -m guests.shell
+
+kunit: deps
+	@$(PYTHON) -m guests.kunit
+
+bench: deps
+	@$(PYTHON) -m bench.measure
+
+run: deps
+	@$(PYTHON) -m checks.run
+
+test: deps
+	@$(PYTHON) -m checks.test
+
+clean:
+	rm -rf $(or $(O),build)

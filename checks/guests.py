@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Checks that boot guests: KUnit, what must fail on the base, faults, the benchmark."""
+from bench.measure import SHORT, TRACED_PAGES, count_hypercalls, measure
+from bench.report import table
+from guests import kunit
+from guests.job import guest
+from guests.kernel import KERNELS, build
+from series.cmd import ROOT
+
+# The suite that Xen PV needs the fix for.
+LAZY_SUITE = "lazy_mmu_mode."
+# Instructions per pte, series to base, at most; 4096 pages.
+RATIOS = {"bare": 1.01, "xen": 0.88}
+# The series under Xen has to queue this many updates per hypercall at least.
+BATCH = 16
+
+
+def check_kernels(tally):
+	"""Build base and series; return whether both are there."""
+	before = tally.failed
+	for kernel in ("series", "base"):
+		with tally.step(f"build: {kernel} kernel, config lean"):
+			build(kernel, "lean")
+	return tally.failed == before
+
+
+def check_kunit(tally):
+	"""Run the suites on the series: bare, Xen, each also with two vCPUs, and UML."""
+	for kind in ("bare", "xen"):
+		for smp in (1, 2):
+			results = []
+			with tally.step(f"kunit: {kind} guest, {smp} vCPU: complete run"):
+				_, results = kunit.run_in_guest(kind, smp=smp, name=f"kunit-series-{kind}-{smp}")
+			tally.cases(f"kunit {kind} smp{smp}:", results)
+	results = []
+	with tally.step("kunit: um: complete run"):
+		_, results = kunit.run_on_um()
+	tally.cases("kunit um:", results)
+
+
+def check_base_fails(tally):
+	"""Show that the lazy MMU suite can fail: on the base it does under Xen, not bare."""
+	for kind, want in (("bare", "PASS"), ("xen", "FAIL")):
+		with tally.step(f"kunit: base {kind}: lazy_mmu_mode is {want} without the series"):
+			_, results = kunit.run_in_guest(kind, "base")
+			seen = {status for name, status in results if name.startswith(LAZY_SUITE)}
+			assert want in seen, f"seen: {seen or 'no such suite'}"
+
+
+def check_hotplug(tally):
+	"""Run the lazy MMU suite again after vCPU hotplug, from a user process's debugfs write."""
+	job = (ROOT / "guests" / "jobs" / "hotplug.sh").read_text()
+	for kind in ("bare", "xen"):
+		with tally.step(f"kunit: {kind}: lazy_mmu_mode after CPU hotplug"):
+			guest(kind, "series", f"hotplug-{kind}", job, smp=2,
+			      build_it=False).run(f"hotplug-{kind}", timeout=120).require()
+
+
+def check_faults(tally):
+	"""See each kind of broken guest end in its own way, with a real kernel."""
+	for name, want, job, append, timeout in (
+			("panic", "warned", "true\n", "rdinit=/bin/false", 60),
+			("warning", "warned", "echo 'WARNING: of a test' > /dev/kmsg; sleep 100\n", "", 60),
+			("hang", "hung", "sleep 1000\n", "", 12),
+			("failing job", "failed", "exit 5\n", "", 60)):
+		with tally.step(f"guest: {name} is told from success"):
+			machine = guest("bare", "series", "fault", job, append=f"kunit.autorun=0 {append}",
+					build_it=False)
+			result = machine.run(f"fault-{name.replace(' ', '-')}", timeout=timeout)
+			assert result.status == want, f"{result.status} ({result.reason}), wanted {want}"
+
+
+def figure(results, kernel, kind, metric="instructions_per_pte"):
+	"""Return one figure at TRACED_PAGES of the RO/RW toggle."""
+	return next(r["value"] for r in results if (r["kernel"], r["guest"], r["metric"], r["pages"], r["case"])
+		    == (kernel, kind, metric, TRACED_PAGES, "anon-4k"))
+
+
+def check_bench(tally):
+	"""Check the benchmark: it repeats to 0.5 %, and the series keeps its promises."""
+	results = []
+	for kind in RATIOS:
+		for kernel in KERNELS:
+			with tally.step(f"bench: {kernel} {kind}: complete run"):
+				results += measure(kernel, kind, SHORT, build_it=False)
+	with tally.step("bench: a second run gives the same figure"):
+		again = measure("series", "bare", SHORT, build_it=False)
+		first, second = figure(results, "series", "bare"), figure(again, "series", "bare")
+		assert abs(first - second) < 0.005 * first, f"{first} and {second}"
+	for kind, limit in RATIOS.items():
+		with tally.step(f"bench: {kind}: series takes at most {limit} of the base's instructions"):
+			base, series = figure(results, "base", kind), figure(results, "series", kind)
+			assert 0 < series <= limit * base, f"base {base:.1f}, series {series:.1f}"
+	with tally.step(f"bench: xen: base makes a hypercall per pte, series one per {BATCH} or more"):
+		results += count_hypercalls("base", build_it=False) + count_hypercalls("series", build_it=False)
+		base = figure(results, "base", "xen", "hypercalls_per_pte")
+		series = figure(results, "series", "xen", "hypercalls_per_pte")
+		assert base >= 1 and 0 < series <= 1 / BATCH, f"base {base:.3f}, series {series:.4f}"
+	for line in table(results).splitlines():
+		print(f"# {line}")

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0
+"""make run: the main job. Boot base and series, bare and under Xen; KUnit, benchmark, report."""
+import argparse
+import time
+
+from bench.measure import SHORT, bench, machine_facts
+from bench.report import table
+from guests import kunit
+from guests.kernel import build
+from guests.qemu import GUESTS, check_tools
+from guests.xen import hypervisor
+from series.cmd import EXIT_TESTS, build_dir, main, say
+
+STEPS = 6
+
+
+def kunit_line(kernel, kind, results):
+	"""Return one line of the report for a KUnit run."""
+	passed = sum(s == "PASS" for _, s in results)
+	skipped = sum(s == "SKIP" for _, s in results)
+	bad = [name for name, s in results if s not in ("PASS", "SKIP")]
+	line = f"{kernel:<7}{kind:<5} {passed} passed, {len(bad)} failed, {skipped} skipped"
+	return line + (f": {', '.join(bad)}" if bad else "")
+
+
+def _main():
+	argparse.ArgumentParser(description=__doc__).parse_args()
+	start = time.monotonic()
+
+	def step(number, what):
+		say(f"[{number}/{STEPS}, {time.monotonic() - start:.0f} s] {what}")
+
+	step(1, "tools and hypervisor")
+	check_tools()
+	hypervisor()
+	step(2, "series kernel: fetch, patch, build")
+	build("series", "lean")
+	step(3, "base kernel: build")
+	build("base", "lean")
+	lines, failed = [], False
+	for number, kernel in ((4, "base"), (5, "series")):
+		for kind in GUESTS:
+			step(number, f"KUnit: {kernel}, {kind} guest")
+			_, results = kunit.run_in_guest(kind, kernel)
+			lines.append(kunit_line(kernel, kind, results))
+			failed |= kernel == "series" and any(s in ("FAIL", "ERROR") for _, s in results)
+	step(6, "benchmark: mprotect() RO/RW, counting instructions")
+	results = bench(SHORT)
+	facts = machine_facts()
+	print("\nKUnit\n  " + "\n  ".join(lines))
+	print(f"\nmprotect(), {facts['unit']}")
+	print("  " + table(results).replace("\n", "\n  "))
+	print(f"\n{facts['compiler']}; {facts['qemu']}\nlogs: {build_dir() / 'log'}, "
+	      f"results: {build_dir() / 'bench' / 'results.json'}; {time.monotonic() - start:.0f} s")
+	return EXIT_TESTS if failed else 0
+
+
+if __name__ == "__main__":
+	main(_main)

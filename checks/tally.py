@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Counts what make test ran and prints it as KTAP."""
+import contextlib
+import time
+
+from series.cmd import ToolError
+
+
+class Tally:
+	"""One line per result on stdout; @failures keeps the names for the end."""
+
+	def __init__(self):
+		self.passed, self.failed, self.skipped = 0, 0, 0
+		self.failures = []
+
+	def result(self, name, good, note=""):
+		"""Count one result: @good is True, False, or None for skipped; return it."""
+		number = self.passed + self.failed + self.skipped + 1
+		word = "not ok" if good is False else "ok"
+		tail = " # SKIP" if good is None else ""
+		note = " ".join(note.split())
+		print(f"{word} {number} - {name}{tail}{' ' if tail and note else ''}{note if tail else ''}",
+		      flush=True)
+		if note and not tail:
+			print(f"# {note}", flush=True)
+		if good:
+			self.passed += 1
+		elif good is None:
+			self.skipped += 1
+		else:
+			self.failed += 1
+			self.failures.append(name)
+		return good
+
+	@contextlib.contextmanager
+	def step(self, name):
+		"""Count a block as one result: ToolError and AssertionError are failures."""
+		start = time.monotonic()
+		try:
+			yield
+		except (ToolError, AssertionError) as error:
+			self.result(name, False, str(error))
+		else:
+			self.result(name, True, f"{time.monotonic() - start:.0f} s")
+
+	def cases(self, prefix, results):
+		"""Count KUnit cases, [(name, status)]."""
+		for name, status in results:
+			good = {"PASS": True, "SKIP": None}.get(status, False)
+			self.result(f"{prefix} {name}", good, "" if good else status)
+
+	def close(self):
+		"""Print the closing line; return the exit status."""
+		for name in self.failures:
+			print(f"# failed: {name}")
+		tail = f", {self.skipped} skipped" if self.skipped else ""
+		print(f"{self.passed} passed, {self.failed} failed{tail}", flush=True)
+		return 1 if self.failed or not self.passed else 0

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of guests/ and bench/ that need no kernel: config, console, arguments, results."""
+import os
+import sys
+from pathlib import Path
+
+from bench import measure
+from bench.report import table
+from checks.fake import FakeCase
+from guests import kernel, qemu, xen
+from guests.job import number
+from guests.kunit import cases, kunit
+from series.cmd import (EXIT_CONFIG, EXIT_GUEST, EXIT_HANG, EXIT_MISSING, EXIT_USAGE, ToolError)
+
+MARKER = "guest-init: job ended with status"
+
+
+class Guests(FakeCase):
+	"""The judge of a console, with a script in QEMU's place."""
+
+	def setUp(self):
+		super().setUp()
+		self.addCleanup(setattr, qemu, "GRACE", qemu.GRACE)
+		qemu.GRACE = 0.2
+
+	def fails(self, code, words, function, *args, **kwargs):
+		with self.assertRaises(ToolError) as caught:
+			function(*args, **kwargs)
+		self.assertEqual(caught.exception.code, code)
+		self.assertIn(words, str(caught.exception))
+
+	def console(self, script, timeout=20, may_warn=False):
+		log = self.tmp / "console.log"
+		with log.open("w") as f:
+			return qemu.Console(log, f, timeout, None, may_warn).watch(["/bin/sh", "-c", script])
+
+	def test_end_marker_is_success(self):
+		self.assertEqual(self.console(f"echo boot; echo '{MARKER} 0'").status, "ok")
+
+	def test_job_status_counts(self):
+		result = self.console(f"echo '{MARKER} 3'")
+		self.assertEqual((result.status, result.reason), ("failed", "job status 3"))
+
+	def test_exit_without_marker_is_no_success(self):
+		self.assertEqual(self.console("echo boot; exit 0").status, "died")
+
+	def test_echoed_marker_is_no_success(self):
+		self.assertEqual(self.console(f"echo '+ echo {MARKER} 0'").status, "died")
+
+	def test_bad_lines_end_the_run_at_once(self):
+		for line in ("Kernel panic - not syncing: Attempted to kill init!",
+			     "WARNING: CPU: 0 PID: 1 at mm/x.c:1", "BUG: sleeping function called from",
+			     "Oops: general protection fault, probably for", "Call Trace:",
+			     "BUG: KASAN: use-after-free in x", "UBSAN: shift-out-of-bounds in x",
+			     "WARNING: possible circular locking dependency detected",
+			     "1 of 2 multicall(s) failed: cpu 0",
+			     "(XEN) Panic on CPU 0:", "(XEN) Hardware Dom0 crashed: rebooting machine",
+			     "INFO: task kthreadd:2 blocked for more than 120 seconds."):
+			with self.subTest(line):
+				result = self.console(f"echo '{line}'; echo rest; sleep 60")
+				self.assertEqual((result.status, result.reason), ("warned", line))
+				self.assertIn("rest", result.lines)
+				self.assertLess(result.seconds, 20)
+
+	def test_healthy_lines_pass(self):
+		self.assertEqual(self.console("echo '(XEN) *** Serial input to DOM0'; echo 'Spectre: mitigations off';"
+					      f"echo '{MARKER} 0'").status, "ok")
+
+	def test_warning_may_be_allowed(self):
+		self.assertEqual(self.console(f"echo 'WARNING: x'; echo '{MARKER} 0'", may_warn=True).status, "ok")
+
+	def test_hang_ends_at_the_limit(self):
+		result = self.console("echo booting; sleep 60", timeout=1)
+		self.assertEqual(result.status, "hung")
+		self.assertLess(result.seconds, 20)
+		self.fails(EXIT_HANG, str(self.tmp / "console.log"), result.require)
+
+	def test_failure_names_the_log(self):
+		self.fails(EXIT_GUEST, str(self.tmp / "console.log"), self.console("exit 1").require)
+
+	def test_unknown_values_are_refused_with_the_known(self):
+		self.fails(EXIT_USAGE, "known are bare xen", qemu.Guest, "bear", "k", "i")
+		self.fails(EXIT_USAGE, "known are auto tcg kvm", qemu.Guest, "bare", "k", "i", accel="hax")
+		self.fails(EXIT_USAGE, "known are bare xen um", kunit, "arm")
+		self.fails(EXIT_USAGE, "known are base series", kernel.source, "next")
+		self.fails(EXIT_USAGE, "known are", kernel.build, "base", "fat")
+		self.fails(EXIT_USAGE, "SMP=1", qemu.Guest, "bare", "k", "i", icount=True, smp=2)
+		os.environ["SMP"] = "two"
+		self.fails(EXIT_USAGE, "SMP=two is no positive number", number, "SMP", 1)
+
+	def test_missing_qemu_names_the_variable(self):
+		os.environ["QEMU"] = "/no/such/qemu"
+		self.fails(EXIT_MISSING, "QEMU=/no/such/qemu", qemu.check_tools)
+
+	def test_bad_xen_is_refused(self):
+		os.environ["XEN"] = "/no/such/xen"
+		self.fails(EXIT_USAGE, "is no file", xen.hypervisor)
+		os.environ["XEN"] = __file__
+		self.fails(EXIT_USAGE, "no multiboot ELF", xen.hypervisor)
+
+	def test_given_xen_is_unpacked(self):
+		os.environ["XEN"] = sys.executable	# an ELF file will do
+		self.assertEqual(xen.hypervisor().read_bytes(), Path(sys.executable).read_bytes())
+
+	def test_lost_config_option_is_named(self):
+		(self.tmp / "a.config").write_text("CONFIG_X=y\n# CONFIG_Y is not set\nCONFIG_Z=\"s\"\n")
+		wanted = kernel.read_fragments(["a"], self.tmp)
+		self.assertEqual(wanted, {"CONFIG_X": "y", "CONFIG_Y": "n", "CONFIG_Z": '"s"'})
+		dotconfig = self.tmp / "dotconfig"
+		dotconfig.write_text("CONFIG_X=y\nCONFIG_Z=\"s\"\n")
+		kernel.check_config(wanted, dotconfig)
+		dotconfig.write_text("# CONFIG_X is not set\nCONFIG_Z=\"s\"\n")
+		self.fails(EXIT_CONFIG, "CONFIG_X=y (is n)", kernel.check_config, wanted, dotconfig)
+		self.fails(EXIT_USAGE, "known are a", kernel.read_fragments, ["b"], self.tmp)
+
+	def test_kernel_variables_reach_make(self):
+		os.environ.update(LLVM="1", V="1", J="3")
+		line = kernel.make_command("tree", "out")
+		for word in ("LLVM=1", "V=1", "-j3", "O=out", "CC=ccache clang"):
+			self.assertIn(word, line)
+		os.environ["CC"] = "gcc-11"
+		self.assertIn("CC=gcc-11", kernel.make_command("tree", "out"))
+
+	def test_kunit_results_are_counted_by_case(self):
+		report = {"test_cases": [], "sub_groups": [{"name": "s", "sub_groups": [], "test_cases": [
+			{"name": "a", "status": "PASS"}, {"name": "b", "status": "FAIL"}]}]}
+		self.assertEqual(list(cases(report)), [("s.a", "PASS"), ("s.b", "FAIL")])
+
+
+class Results(FakeCase):
+	"""From the program's lines to results.json and the table."""
+
+	LINE = "# result bench=mprotect case=anon-4k pages=512 threads=1 metric=ns_per_pte " \
+	       "min=100.5 median=101.25 runs=9"
+
+	def test_lines_become_results(self):
+		lines = ["noise", self.LINE, self.LINE.replace("ns_per_pte", "cycles_per_pte")]
+		self.assertEqual(measure.parse(lines, "base", "bare"), [
+			{"kernel": "base", "guest": "bare", "bench": "mprotect", "case": "anon-4k", "pages": 512,
+			 "metric": "instructions_per_pte", "value": 101.25, "min": 100.5, "runs": 9}])
+
+	def test_table_has_base_series_and_ratio(self):
+		results = measure.parse([self.LINE], "base", "xen")
+		results += measure.parse([self.LINE.replace("101.25", "50.625")], "series", "xen")
+		row = table(results).splitlines()[1].split()
+		self.assertEqual(row, ["xen", "mprotect", "anon-4k", "512", "instructions_per_pte",
+				       "101.2", "50.6", "0.500"])

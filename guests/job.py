@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Run a job in a guest: what kunit, bench and the tests have in common."""
+import os
+
+from guests.initramfs import initramfs
+from guests.kernel import build, image, output
+from guests.qemu import Guest
+from series.cmd import ToolError, build_dir
+
+
+def number(name, default):
+	"""Return the environment's @name as a positive int, else @default."""
+	text = os.environ.get(name)
+	if not text:
+		return default
+	if not text.isdigit() or not int(text):
+		raise ToolError(f"{name}={text} is no positive number")
+	return int(text)
+
+
+def guest(kind, kernel, name, job, *, config="lean", programs=(), files=(), build_it=True, **options):
+	"""Return a Guest of @kind with @kernel ("base", "series") and the job script @job.
+
+	@options go to Guest. SMP=, MEM= (MiB) and ACCEL= of the environment count
+	where @options does not decide. The kernel is built unless @build_it is False.
+	"""
+	out = build(kernel, config) if build_it else output(kernel, config)
+	tree = build_dir() / "linux"
+	initrd = initramfs(tree, name, job, programs, files)
+	options.setdefault("smp", number("SMP", 1))
+	options.setdefault("mem", number("MEM", 2048))
+	options.setdefault("accel", os.environ.get("ACCEL") or "auto")
+	return Guest(kind, image(out), initrd, **options)

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Configure and build a kernel: base or series, from config fragments.
+
+build/linux (series) and build/base/linux (base) are built into sibling folders
+build/<config> and build/base/<config>, so that both have the same relative paths
+and ccache can share what the series leaves alone.
+"""
+import argparse
+import os
+import re
+import shlex
+from pathlib import Path
+
+from series.base import base_worktree
+from series.cmd import (EXIT_CONFIG, EXIT_MISSING, ROOT, ToolError, build_dir, jobs, main, run,
+			say)
+from series.tree import make_tree
+
+CONFIGS = ROOT / "guests" / "config"
+KERNELS = ("base", "series")
+# A config is a list of fragments, merged in order; what only the series has is last.
+CONFIG_SETS = {
+	"lean": ("lean", "kunit"),
+}
+SERIES_ONLY = "kunit-series"
+
+
+def source(kernel):
+	"""Return the source tree of "base" or "series", made if need be."""
+	if kernel not in KERNELS:
+		raise ToolError(f"unknown kernel '{kernel}': known are {' '.join(KERNELS)}")
+	return make_tree() if kernel == "series" else base_worktree()
+
+
+def output(kernel, config):
+	"""Return the folder that @kernel is built into with @config."""
+	return build_dir() / ("base" if kernel == "base" else ".") / f"obj-{config}"
+
+
+def fragments(kernel, config):
+	"""Return the names of the fragments that make up @config for @kernel."""
+	extra = (SERIES_ONLY,) if kernel == "series" and (CONFIGS / f"{SERIES_ONLY}.config").is_file() else ()
+	return (*CONFIG_SETS[config], *extra)
+
+
+def make_command(tree, out):
+	"""Return the make command line with the user's own kernel variables."""
+	argv = ["make", "-C", tree, f"O={out}", f"-j{jobs()}"]
+	for name in ("ARCH", "CROSS_COMPILE", "LLVM", "W", "C", "HOSTCC"):
+		if os.environ.get(name):
+			argv.append(f"{name}={os.environ[name]}")
+	if os.environ.get("CC"):
+		argv.append(f"CC={os.environ['CC']}")
+	elif os.environ.get("LLVM"):
+		argv.append("CC=ccache clang")
+	else:
+		argv.append("CC=ccache gcc")
+	if os.environ.get("V"):
+		argv.append(f"V={os.environ['V']}")
+	return [*argv, "KBUILD_BUILD_USER=modify-prot", "KBUILD_BUILD_HOST=localhost"]
+
+
+def read_fragments(names, folder=CONFIGS):
+	"""Return {symbol: value} that the fragments ask for; "n" for "is not set"."""
+	wanted = {}
+	for name in names:
+		path = Path(folder) / f"{name}.config"
+		if not path.is_file():
+			known = " ".join(sorted(p.stem for p in Path(folder).glob("*.config")))
+			raise ToolError(f"no config fragment '{name}': known are {known}")
+		for line in path.read_text().splitlines():
+			if match := re.match(r"(CONFIG_\w+)=(.*)$", line):
+				wanted[match[1]] = match[2]
+			elif match := re.match(r"# (CONFIG_\w+) is not set$", line):
+				wanted[match[1]] = "n"
+	return wanted
+
+
+def read_config(path):
+	"""Return {symbol: value} of a .config."""
+	return dict(re.findall(r"^(CONFIG_\w+)=(.*)$", Path(path).read_text(), re.M))
+
+
+def check_config(wanted, dotconfig):
+	"""Raise ToolError with the names of the requested symbols that did not survive."""
+	have = read_config(dotconfig)
+	lost = [f"{k}={v} (is {have.get(k, 'n')})" for k, v in wanted.items() if have.get(k, "n") != v]
+	if lost:
+		raise ToolError(f"config options did not survive: {', '.join(lost)}: "
+				f"see their dependencies in {dotconfig}", EXIT_CONFIG)
+
+
+def configure(tree, out, names, folder=CONFIGS):
+	"""Write out/.config: allnoconfig plus fragments, checked; keep it if nothing changed."""
+	wanted = read_fragments(names, folder)
+	files = [Path(folder) / f"{name}.config" for name in names]
+	stamp = out / ".fragments"
+	text = shlex.join(make_command(tree, out)) + "".join(f.read_text() for f in files)
+	if stamp.is_file() and stamp.read_text() == text and (out / ".config").is_file():
+		return
+	out.mkdir(parents=True, exist_ok=True)
+	stamp.unlink(missing_ok=True)
+	log = out / "config.log"
+	run([*make_command(tree, out), "allnoconfig"], log=log)
+	run(["scripts/kconfig/merge_config.sh", "-m", "-O", out, out / ".config", *files],
+	    cwd=tree, log=log)
+	run([*make_command(tree, out), "olddefconfig"], log=log)
+	check_config(wanted, out / ".config")
+	stamp.write_text(text)
+
+
+def build(kernel, config, targets=("bzImage",)):
+	"""Build @kernel with @config; return the output folder.
+
+	Raises ToolError for an unknown config, a lost config option (its name)
+	or a failed build (the log's path).
+	"""
+	if config not in CONFIG_SETS:
+		raise ToolError(f"unknown config '{config}': known are {' '.join(CONFIG_SETS)}")
+	tree = source(kernel)
+	out = output(kernel, config)
+	configure(tree, out, fragments(kernel, config))
+	state = built_from(tree, out, targets)
+	stamp = out / ".built-from"
+	if state and stamp.is_file() and stamp.read_text() == state:
+		return out
+	stamp.unlink(missing_ok=True)
+	log = build_dir() / "log" / f"build-{kernel}-{config}.log"
+	log.unlink(missing_ok=True)
+	say(f"building {kernel} kernel, config {config} (log: {log})")
+	run([*make_command(tree, out), *targets], log=log,
+	    env={"CCACHE_BASEDIR": str(out.parent), "CCACHE_NOHASHDIR": "1"})
+	if state:
+		stamp.write_text(state)
+	return out
+
+
+def built_from(tree, out, targets):
+	"""Return what a build depends on as text, or None if the tree has local changes."""
+	if run(["git", "-C", tree, "status", "--porcelain", "--untracked-files=no"]).stdout:
+		return None
+	head = run(["git", "-C", tree, "rev-parse", "HEAD^{tree}"]).stdout
+	return head + " ".join(targets) + (out / ".fragments").read_text()
+
+
+def image(out):
+	"""Return the bzImage in an output folder; raises ToolError if it is not there."""
+	path = Path(out) / "arch" / "x86" / "boot" / "bzImage"
+	if not path.is_file():
+		raise ToolError(f"{path} is missing: 'make kernel'", EXIT_MISSING)
+	return path
+
+
+def _main():
+	parser = argparse.ArgumentParser(description=__doc__,
+					 formatter_class=argparse.RawDescriptionHelpFormatter)
+	parser.add_argument("kernel", nargs="?", default="series", help="base or series")
+	parser.add_argument("--config", default=os.environ.get("CONFIG") or "lean",
+			    help=f"one of: {' '.join(CONFIG_SETS)}")
+	args = parser.parse_args()
+	print(image(build(args.kernel, args.config)))
+	return 0
+
+
+if __name__ == "__main__":
+	main(_main)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0
+"""make kunit: run the KUnit suites in a guest (GUEST=bare|xen) or on UML (GUEST=um).
+
+The suites are built in and run at boot; the console goes through the kernel's own
+kunit.py, which prints the results and counts them.
+"""
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from guests.job import guest
+from guests.kernel import CONFIGS, make_command, source
+from guests.qemu import GUESTS
+from series.cmd import EXIT_GUEST, EXIT_TESTS, ToolError, build_dir, main, run, say
+
+KINDS = (*GUESTS, "um")
+UM_CONFIG = CONFIGS / "um.kunitconfig"
+
+
+def kunit_tool(tree, *args, env=None):
+	"""Run the kernel's kunit.py in @tree; return (text, results as nested dict).
+
+	Raises ToolError if it found no test at all.
+	"""
+	with tempfile.TemporaryDirectory() as tmp:
+		report = Path(tmp) / "report.json"
+		command, *rest = args
+		done = run([sys.executable, "tools/testing/kunit/kunit.py", command,
+			    f"--json={report}", *rest], cwd=tree, check=False, env=env)
+		if not report.is_file():
+			tail = (done.stdout + done.stderr).strip().splitlines()[-3:]
+			raise ToolError(f"kunit.py {command} gave no results: {' / '.join(tail)}", EXIT_GUEST)
+		results = json.loads(report.read_text())
+	if not list(cases(results)):
+		raise ToolError("no KUnit case ran: is a suite in the config?", EXIT_GUEST)
+	return done.stdout, results
+
+
+def cases(group, prefix=""):
+	"""Yield (suite.case, status) of kunit.py's JSON; status is PASS, FAIL, SKIP or ERROR."""
+	for case in group.get("test_cases", []):
+		yield f"{prefix}{case['name']}", case["status"]
+	for sub in group.get("sub_groups", []):
+		yield from cases(sub, f"{prefix}{sub['name']}.")
+
+
+def run_in_guest(kind, kernel="series", *, config="lean", name=None, **options):
+	"""Boot @kernel in guest @kind and return (kunit.py's text, [(case, status)]).
+
+	Raises ToolError if the guest did not come to a good end. @options go to
+	Guest; warnings=True lets the guest warn (a base that is known to).
+	"""
+	may_warn = options.pop("may_warn", False)
+	name = name or f"kunit-{kernel}-{config}-{kind}"
+	machine = guest(kind, kernel, name, "true\n", config=config, **options)
+	result = machine.run(name, timeout=300, may_warn=may_warn).require()
+	text, results = kunit_tool(source(kernel), "parse", result.log)
+	return text, list(cases(results))
+
+
+def run_on_um(kernel="series"):
+	"""Build @kernel for UML with kunit.py and return the same as run_in_guest()."""
+	tree = source(kernel)
+	cc = next(a for a in make_command(tree, ".") if str(a).startswith("CC="))
+	say(f"building and running {kernel} for UML")
+	text, results = kunit_tool(tree, "run", "--arch=um", f"--kunitconfig={UM_CONFIG}",
+				   f"--build_dir={build_dir() / ('obj-um-' + kernel)}",
+				   f"--make_options={cc}", f"--jobs={os.environ.get('J') or os.cpu_count()}",
+				   "--timeout=300")
+	return text, list(cases(results))
+
+
+def kunit(kind, kernel="series"):
+	"""Run the suites in guest @kind; return (text, [(case, status)])."""
+	if kind not in KINDS:
+		raise ToolError(f"unknown GUEST '{kind}': known are {' '.join(KINDS)}")
+	return run_on_um(kernel) if kind == "um" else run_in_guest(kind, kernel)
+
+
+def _main():
+	parser = argparse.ArgumentParser(description=__doc__)
+	parser.add_argument("--guest", default=os.environ.get("GUEST") or "xen",
+			    help=f"one of: {' '.join(KINDS)}")
+	parser.add_argument("--kernel", default=os.environ.get("KERNEL") or "series",
+			    help="base or series")
+	args = parser.parse_args()
+	text, results = kunit(args.guest, args.kernel)
+	print(text)
+	return EXIT_TESTS if any(s in ("FAIL", "ERROR") for _, s in results) else 0
+
+
+if __name__ == "__main__":
+	main(_main)

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Boot a guest in QEMU, watch its console, and tell how it ended.
+
+GUEST=bare boots the kernel itself, GUEST=xen boots the Xen hypervisor with the
+kernel as PV dom0. A run succeeds only if our init printed its end marker with
+status 0; a panic, an oops or a warning on the console ends it at once.
+"""
+import os
+import re
+import selectors
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from guests.xen import hypervisor
+from series.cmd import (EXIT_GUEST, EXIT_HANG, EXIT_MISSING, ToolError, build_dir, log_command,
+			run, say, verbose)
+
+GUESTS = ("bare", "xen")
+ACCELS = ("auto", "tcg", "kvm")
+END_MARKER = re.compile(r"^guest-init: job ended with status (\d+)")
+INIT_FAILED = re.compile(r"^guest-init: (?!job ended)")
+# What a healthy guest never prints.
+FAILURES = re.compile(
+	r"Kernel panic|\bBUG: |kernel BUG at|\bOops\b|\bWARNING: |general protection fault"
+	r"|Call Trace:|KASAN: |KCSAN: |UBSAN: |possible recursive locking"
+	r"|possible circular locking|suspicious RCU usage|inconsistent lock state"
+	r"|INFO: task .* blocked|rcu: INFO: .* stall|soft lockup|hard LOCKUP|unable to handle"
+	r"|multicall\(s\) failed|page allocation failure"
+	r"|\(XEN\) Panic on CPU|\(XEN\) .*Dom0 crashed|\(XEN\) domain_crash|\(XEN\) Xen (?:BUG|WARN) at")
+TAIL_LINES = 15
+GRACE = 2.0	# seconds to collect the rest of a backtrace, or to power off
+
+
+@dataclass
+class Result:
+	"""How a run ended: @status is ok, failed, warned, hung, died; @log the console."""
+	status: str
+	reason: str
+	log: Path
+	seconds: float
+	lines: list = field(default_factory=list)
+
+	def require(self):
+		"""Return self if the run was ok; else raise ToolError with console tail and log."""
+		if self.status == "ok":
+			return self
+		for line in self.lines[-TAIL_LINES:]:
+			print(f"    | {line}", file=sys.stderr)
+		code = EXIT_HANG if self.status == "hung" else EXIT_GUEST
+		raise ToolError(f"guest {self.status}: {self.reason}: see {self.log}", code)
+
+
+@dataclass
+class Guest:
+	"""One virtual machine: which @kind, its @kernel image and @initrd, and its size."""
+	kind: str
+	kernel: Path
+	initrd: Path
+	append: str = ""
+	smp: int = 1
+	mem: int = 2048
+	icount: bool = False
+	accel: str = "auto"
+
+	def __post_init__(self):
+		if self.kind not in GUESTS:
+			raise ToolError(f"unknown GUEST '{self.kind}': known are {' '.join(GUESTS)}")
+		if self.accel not in ACCELS:
+			raise ToolError(f"unknown ACCEL '{self.accel}': known are {' '.join(ACCELS)}")
+		if self.icount and self.smp > 1:
+			raise ToolError("an instruction count (-icount) needs SMP=1")
+
+	def command(self):
+		"""Return QEMU's command line."""
+		accel = pick_accel(self.accel) if not self.icount else "tcg"
+		argv = [qemu_binary(), "-m", str(self.mem), "-nographic", "-no-reboot", "-nic", "none",
+			"-smp", str(self.smp)]
+		if accel == "kvm":
+			argv += ["-accel", "kvm", "-cpu", "host"]
+		else:
+			thread = "multi" if self.smp > 1 else "single"
+			# Xen 4.17 under QEMU 7.2: iret reads the guest's stack with
+			# supervisor rights, which SMAP forbids.
+			cpu = "max,-smap" if self.kind == "xen" else "max"
+			argv += ["-accel", f"tcg,thread={thread}", "-cpu", cpu]
+		if self.icount:
+			argv += ["-icount", "shift=0,sleep=off"]
+		append = f"panic=-1 {self.append}".strip()
+		if self.kind == "bare":
+			return [*argv, "-kernel", str(self.kernel), "-initrd", str(self.initrd),
+				"-append", f"console=ttyS0 {append}"]
+		dom0_mem = self.mem * 5 // 8
+		return [*argv, "-kernel", str(hypervisor()),
+			"-append", f"console=com1 com1=115200,8n1 dom0_mem={dom0_mem}M "
+			f"dom0_max_vcpus={self.smp}",
+			"-initrd", f"{self.kernel} console=hvc0 {append},{self.initrd}"]
+
+	def run(self, name, timeout=300, echo=None, may_warn=False):
+		"""Run the guest's job and return a Result; never raises for what the guest does.
+
+		@name names the log, build/log/<name>.log; @timeout is in seconds of
+		this machine's time; @echo is called with each line. With @may_warn,
+		failure patterns don't end the run (for a base known to warn).
+		"""
+		argv = self.command()
+		log = build_dir() / "log" / f"{name}.log"
+		log.parent.mkdir(exist_ok=True)
+		log_command(argv)
+		with log.open("w") as f:
+			f.write(f"# {shlex.join(argv)}\n")
+			return Console(log, f, timeout, echo, may_warn).watch(argv)
+
+	def shell(self):
+		"""Run the guest with this terminal as its console; return QEMU's status."""
+		argv = self.command()
+		log_command(argv)
+		print(f"+ {shlex.join(argv)}\n  (Ctrl-A X ends QEMU)", file=sys.stderr, flush=True)
+		return subprocess.run(argv, check=False).returncode
+
+
+class Console:
+	"""Reads a guest's console until it ends, fails or runs out of time."""
+
+	def __init__(self, log, stream, timeout, echo, may_warn):
+		self.log, self.stream, self.timeout = log, stream, timeout
+		self.echo, self.may_warn = echo, may_warn
+		self.lines = []
+		self.verdict = None
+		self.deadline = None
+
+	def watch(self, argv):
+		"""Start QEMU, watch it, end it; return the Result."""
+		start = time.monotonic()
+		self.deadline = start + self.timeout
+		with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+				      stderr=subprocess.STDOUT) as proc:
+			try:
+				self.read(proc)
+			finally:
+				if proc.poll() is None:
+					proc.kill()
+		if not self.verdict:
+			self.verdict = ("died", "QEMU ended before the end marker")
+		return Result(*self.verdict, self.log, time.monotonic() - start, self.lines)
+
+	def read(self, proc):
+		"""Take lines until the verdict's grace time is over or QEMU ends."""
+		pending = b""
+		with selectors.DefaultSelector() as selector:
+			selector.register(proc.stdout, selectors.EVENT_READ)
+			while True:
+				left = self.deadline - time.monotonic()
+				if left <= 0:
+					if not self.verdict:
+						self.verdict = ("hung", f"no end marker within {self.timeout:.0f} s")
+					return
+				if not selector.select(left):
+					continue
+				data = os.read(proc.stdout.fileno(), 65536)
+				if not data:
+					if pending:
+						self.line(pending)
+					return
+				*complete, pending = (pending + data).split(b"\n")
+				for raw in complete:
+					self.line(raw)
+
+	def line(self, raw):
+		"""Log one line and judge it."""
+		text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc", "", raw.decode(errors="replace")).rstrip("\r")
+		self.stream.write(text + "\n")
+		self.stream.flush()
+		self.lines.append(text)
+		if self.echo:
+			self.echo(text)
+		if self.verdict:
+			return
+		if match := END_MARKER.match(text):
+			status = int(match[1])
+			self.end("ok", "") if status == 0 else self.end("failed", f"job status {status}")
+		elif INIT_FAILED.match(text):
+			self.end("failed", text)
+		elif not self.may_warn and FAILURES.search(text):
+			self.end("warned", text.strip())
+
+	def end(self, status, reason):
+		"""Set the verdict; the guest gets a little more time."""
+		self.verdict = (status, reason)
+		self.deadline = min(self.deadline, time.monotonic() + GRACE)
+
+
+def qemu_binary():
+	"""Return the QEMU to use: QEMU=path, else qemu-system-x86_64."""
+	given = os.environ.get("QEMU")
+	if given and not os.access(given, os.X_OK):
+		raise ToolError(f"QEMU={given} is not executable", EXIT_MISSING)
+	return given or "qemu-system-x86_64"
+
+
+_kvm_works = None
+
+
+def pick_accel(wanted):
+	"""Return "tcg" or "kvm": KVM only if asked for, or ("auto") if it boots something.
+
+	/dev/kvm proves nothing: on some machines it is there and hangs guests.
+	"""
+	global _kvm_works
+	if wanted != "auto":
+		return wanted
+	if _kvm_works is None:
+		_kvm_works = os.access("/dev/kvm", os.R_OK | os.W_OK) and probe_kvm()
+	return "kvm" if _kvm_works else "tcg"
+
+
+def probe_kvm(limit=4.0):
+	"""Return whether a KVM guest's boot sector runs within @limit seconds.
+
+	The sector writes a byte to QEMU's debug exit port, which ends QEMU with
+	a status that nothing else gives.
+	"""
+	# mov $0x21,%al; out %al,$0xf4; 1: hlt; jmp 1b -- QEMU exits with (0x21 << 1) | 1
+	sector = bytes([0xb0, 0x21, 0xe6, 0xf4, 0xf4, 0xeb, 0xfd]).ljust(510, b"\0") + b"\x55\xaa"
+	image = build_dir() / "guests" / "kvm-probe.img"
+	image.parent.mkdir(exist_ok=True)
+	image.write_bytes(sector)
+	argv = [qemu_binary(), "-accel", "kvm", "-m", "16", "-display", "none", "-no-reboot",
+		"-nic", "none", "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
+		"-drive", f"file={image},format=raw,if=floppy"]
+	log_command(argv)
+	try:
+		done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True,
+				      timeout=limit, check=False)
+	except subprocess.TimeoutExpired:
+		say(f"/dev/kvm is there but boots nothing within {limit:.0f} s: using TCG")
+		return False
+	except FileNotFoundError as error:
+		raise ToolError(f"{argv[0]} not found: run 'make deps'", EXIT_MISSING) from error
+	return done.returncode == 0x21 << 1 | 1
+
+
+def check_tools():
+	"""Raise ToolError with the remedy if QEMU is missing."""
+	done = run([qemu_binary(), "--version"])
+	if verbose():
+		say(done.stdout.splitlines()[0])

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The base tree: find Linux 7.3, verify it, and lay it as a git tree in build/linux.
+
+Sources, in this order: LINUX=<tree>, a tarball in DL_DIR, the distribution's
+linux-source-7.3 package, kernel.org. The tag "base" marks the imported tree.
+"""
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from series.cmd import (EXIT_FETCH, EXIT_UNSAVED, EXIT_USAGE, ROOT, ToolError, build_dir,
+			log_command, main, remove, replaced, run, say)
+
+VERSION = "7.3"
+STABLE = "7.3.4"	# what kernel.org is asked for
+KERNEL_ORG = "https://cdn.kernel.org/pub/linux/kernel"
+SUITES = ("trixie-backports", "forky", "sid")	# where linux-source-7.3 may be
+IDENTITY = {
+	"GIT_AUTHOR_NAME": "base", "GIT_AUTHOR_EMAIL": "base@localhost",
+	"GIT_AUTHOR_DATE": "2026-01-01T00:00:00+0000",
+	"GIT_COMMITTER_NAME": "base", "GIT_COMMITTER_EMAIL": "base@localhost",
+	"GIT_COMMITTER_DATE": "2026-01-01T00:00:00+0000",
+}
+
+
+def tree_version(tree):
+	"""Return a tree's version, "7.3.4"; raise ToolError if it is no Linux 7.3.y tree."""
+	makefile = Path(tree) / "Makefile"
+	fields = {}
+	if makefile.is_file() and (Path(tree) / "Kbuild").is_file():
+		text = makefile.read_text(errors="replace")[:2000]
+		fields = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL) = (\d+)$", text, re.M))
+	if not fields:
+		raise ToolError(f"{tree} is no kernel tree (no top Makefile with a VERSION): "
+				f"point LINUX= at the top of a Linux {VERSION}.y tree")
+	version = f"{fields['VERSION']}.{fields['PATCHLEVEL']}"
+	full = f"{version}.{fields.get('SUBLEVEL', '0')}"
+	if version != VERSION:
+		raise ToolError(f"{tree} is Linux {full}, the series is for {VERSION}.y: "
+				f"point LINUX= at a {VERSION}.y tree or leave it out")
+	return full
+
+
+def sha256(path):
+	"""Return the hex SHA-256 of a file."""
+	digest = hashlib.sha256()
+	with Path(path).open("rb") as f:
+		while block := f.read(1 << 20):
+			digest.update(block)
+	return digest.hexdigest()
+
+
+def check_sum(tarball, *lists):
+	"""Verify @tarball against the first of @lists (SHA256SUMS files) that names it.
+
+	Raises ToolError if none does or if the sum differs.
+	"""
+	for sums in lists:
+		if not Path(sums).is_file():
+			continue
+		for line in Path(sums).read_text().splitlines():
+			want, _, name = line.partition("  ")
+			if name.strip() != tarball.name:
+				continue
+			if sha256(tarball) != want:
+				raise ToolError(f"{tarball} does not match its sum in {sums}: "
+						f"delete it and fetch it again", EXIT_FETCH)
+			return
+	raise ToolError(f"no checksum is known for {tarball}: add its line to "
+			f"{lists[-1]} (sha256sum)", EXIT_FETCH)
+
+
+def from_dl_dir(dl_dir):
+	"""Return the verified tarball in @dl_dir, or None if there is none of 7.3."""
+	found = sorted(p for pattern in ("linux-source-7.3.tar.*", "linux-7.3*.tar.*")
+		       for p in Path(dl_dir).glob(pattern))
+	if not found:
+		return None
+	check_sum(found[-1], ROOT / "series" / "base.sha256", Path(dl_dir) / "SHA256SUMS")
+	return found[-1]
+
+
+def debian_mirror():
+	"""Return the archive's URI from apt's own settings, or None without apt."""
+	if not shutil.which("apt-get"):
+		return None
+	out = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL)"],
+		  check=False).stdout
+	uris = [l.split()[0] for l in out.splitlines() if l.split()[1:] == ["Debian", "Debian"]]
+	return uris[0] if uris else None
+
+
+def from_distribution():
+	"""Fetch linux-source-7.3 with a private apt state; return the tarball or None.
+
+	The system's apt configuration is read for its mirror and never changed;
+	apt itself verifies the archive's signature.
+	"""
+	mirror = debian_mirror()
+	if not mirror:
+		return None
+	state = build_dir() / "apt"
+	for sub in ("lists/partial", "cache/archives/partial"):
+		(state / sub).mkdir(parents=True, exist_ok=True)
+	sources = state / "sources.list"
+	options = []
+	for key, value in (("Dir::Etc::SourceList", sources), ("Dir::Etc::SourceParts", "/dev/null"),
+			   ("Dir::State::Lists", state / "lists"), ("Dir::Cache", state / "cache"),
+			   ("Acquire::Languages", "none"), ("APT::Sandbox::User", "")):
+		options += ["-o", f"{key}={value}"]
+	for suite in SUITES:
+		sources.write_text("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
+				   f"{mirror} {suite} main\n")
+		say(f"looking for linux-source-{VERSION} in {suite}")
+		run(["apt-get", *options, "update"], check=False)
+		if run(["apt-get", *options, "download", f"linux-source-{VERSION}"],
+		       cwd=state, check=False).returncode == 0:
+			break
+	else:
+		return None
+	deb = sorted(state.glob(f"linux-source-{VERSION}_*.deb"))[-1]
+	with replaced(state / "unpacked") as tmp:
+		run(["dpkg-deb", "-x", deb, tmp])
+	deb.unlink()
+	return state / "unpacked" / "usr" / "src" / f"linux-source-{VERSION}.tar.xz"
+
+
+def download(url, path):
+	"""Fetch @url to @path atomically; raises ToolError if that fails."""
+	log_command(["curl", "-fLo", path, url])
+	try:
+		with replaced(path) as tmp, urllib.request.urlopen(url, timeout=60) as src:
+			with tmp.open("wb") as dst:
+				shutil.copyfileobj(src, dst)
+	except (urllib.error.URLError, OSError) as error:
+		raise ToolError(f"cannot fetch {url} ({error}): set LINUX=<tree> or DL_DIR=<folder "
+				f"with linux-source-{VERSION}.tar.xz and SHA256SUMS>", EXIT_FETCH) from error
+
+
+def from_kernel_org():
+	"""Fetch the release tarball and its published sum; return the verified tarball."""
+	top = os.environ.get("KERNEL_ORG") or KERNEL_ORG
+	store = build_dir() / "dl"
+	store.mkdir(exist_ok=True)
+	tarball = store / f"linux-{STABLE}.tar.xz"
+	download(f"{top}/v7.x/sha256sums.asc", store / "sha256sums.asc")
+	if not tarball.is_file():
+		say(f"fetching {tarball.name}")
+		download(f"{top}/v7.x/{tarball.name}", tarball)
+	check_sum(tarball, store / "sha256sums.asc")
+	return tarball
+
+
+def unpack(tarball, tree):
+	"""Unpack a kernel tarball so that its only top folder becomes @tree."""
+	tree.mkdir()
+	run(["tar", "-xf", tarball, "-C", tree, "--strip-components=1"])
+	# Debian's packaging ignores every file at the top, and so all new ones.
+	ignore = tree / ".gitignore"
+	if ignore.is_file():
+		lines = ignore.read_text().splitlines(keepends=True)
+		ignore.write_text("".join(l for l in lines if l.strip() not in ("/*", "!/debian/")))
+
+
+def copy_tree(source, tree):
+	"""Copy a user's tree (tracked files only if it is git) into @tree; never writes to it."""
+	tree.mkdir()
+	is_git = (Path(source) / ".git").exists()
+	if is_git:
+		names = run(["git", "-C", source, "ls-files", "-z"]).stdout
+	else:
+		names = run(["find", ".", "-path", "./.git", "-prune", "-o", "!", "-type", "d",
+			     "-print0"], cwd=source).stdout
+	archive = tree.with_name(tree.name + ".tar")
+	try:
+		run(["tar", "-C", source, "--null", "-T", "-", "-cf", archive], stdin=names)
+		run(["tar", "-xf", archive, "-C", tree])
+	finally:
+		archive.unlink(missing_ok=True)
+	if not is_git:
+		run(["make", "-C", tree, "mrproper"])
+
+
+def import_git(tree, version, source_id):
+	"""Make @tree a git repository with one commit, tagged "base"."""
+	git = ["git", "-C", tree]
+	run([*git, "init", "-q", "-b", "series"])
+	for key, value in (("core.autocrlf", "false"), ("gc.auto", "0"), ("core.looseCompression", "0"),
+			   ("core.untrackedCache", "true"), ("notes.rewriteRef", "refs/notes/topic"),
+			   ("advice.detachedHead", "false")):
+		run([*git, "config", key, value])
+	run([*git, "add", "-A", "-f"])
+	run([*git, "commit", "-q", "-m", f"Linux {version}"], env=IDENTITY)
+	run([*git, "tag", "base"])
+	(tree / ".git" / "base-source").write_text(json.dumps(source_id))
+
+
+def wanted_source():
+	"""Return what the environment asks for as a comparable dict, or None for "any"."""
+	linux = os.environ.get("LINUX")
+	if not linux:
+		return None
+	tree_version(linux)
+	source_id = {"LINUX": str(Path(linux).resolve())}
+	head = run(["git", "-C", linux, "rev-parse", "HEAD"], check=False) \
+		if (Path(linux) / ".git").exists() else None
+	if head and head.returncode == 0:
+		diff = run(["git", "-C", linux, "diff", "HEAD"]).stdout
+		source_id["head"] = head.stdout.strip()
+		source_id["diff"] = hashlib.sha256(diff.encode()).hexdigest()
+	return source_id
+
+
+def ensure_base():
+	"""Return build/linux, a git tree that holds the base; make it if need be.
+
+	Raises ToolError for a LINUX= that is no 7.3.y tree, for a source that
+	does not verify, and if a new base would overwrite unsaved work.
+	"""
+	linux = build_dir() / "linux"
+	want = wanted_source()
+	if (linux / ".git" / "base-source").is_file():
+		have = json.loads((linux / ".git" / "base-source").read_text())
+		if want is None or have == want:
+			return linux
+		from series.tree import unsaved_work
+		if unsaved_work(linux):
+			raise ToolError(f"{linux} has changes that are not in patches/: run 'make refresh' "
+					"or delete it before changing LINUX=", EXIT_UNSAVED)
+	with replaced(linux) as tmp:
+		if want:
+			say(f"copying {want['LINUX']}")
+			copy_tree(Path(want["LINUX"]), tmp)
+		else:
+			tarball = find_tarball()
+			say(f"unpacking {tarball.name}")
+			unpack(tarball, tmp)
+		version = tree_version(tmp)
+		say(f"importing Linux {version} into git (about a minute)")
+		import_git(tmp, version, want or {"tarball": tarball.name})
+	for other in ("base",):		# a second work tree of the old base is stale now
+		remove(build_dir() / other / "linux")
+	return linux
+
+
+def find_tarball():
+	"""Return a verified tarball from DL_DIR, the distribution or kernel.org."""
+	dl_dir = os.environ.get("DL_DIR")
+	if dl_dir:
+		if not Path(dl_dir).is_dir():
+			raise ToolError(f"DL_DIR={dl_dir} is no folder: correct it or leave it out")
+		tarball = from_dl_dir(dl_dir)
+		if tarball:
+			return tarball
+		say(f"no linux-{VERSION} tarball in {dl_dir}, looking elsewhere")
+	return from_distribution() or from_kernel_org()
+
+
+def base_worktree():
+	"""Return build/base/linux, a second work tree at the base, for base builds."""
+	linux = ensure_base()
+	tree = build_dir() / "base" / "linux"
+	if not (tree / ".git").exists():
+		say("laying the base's work tree")
+		run(["git", "-C", linux, "worktree", "prune"])
+		remove(tree)
+		try:
+			run(["git", "-C", linux, "worktree", "add", "-q", "--detach", tree, "base"])
+		except BaseException:
+			remove(tree)
+			raise
+	return tree
+
+
+def _main():
+	argparse.ArgumentParser(description=__doc__,
+				formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+	print(ensure_base())
+	return 0
+
+
+if __name__ == "__main__":
+	main(_main)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What every script of the tooling shares: errors, logged commands, atomic files.
+
+Errors that a person can mend are raised as ToolError: one line that says what
+is wrong and what to do, and an exit code that tells the kinds apart.
+"""
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# One exit code per kind of failure (README.md lists them).
+EXIT_TESTS = 1		# tests ran and some failed
+EXIT_USAGE = 2		# bad input: unknown value, wrong tree
+EXIT_MISSING = 3	# a tool or package is missing
+EXIT_PATCH = 4		# a patch does not apply
+EXIT_CONFIG = 5		# a requested config option did not survive
+EXIT_BUILD = 6		# a build failed
+EXIT_GUEST = 7		# a guest panicked, warned or ended without its marker
+EXIT_HANG = 8		# a guest or command reached its time limit
+EXIT_FETCH = 9		# a download failed or did not verify
+EXIT_UNSAVED = 10	# build/linux holds work that make refresh has not taken back
+
+
+class ToolError(Exception):
+	"""A failure with a one-line remedy; @code becomes the exit status."""
+
+	def __init__(self, message, code=EXIT_USAGE):
+		super().__init__(message)
+		self.code = code
+
+
+def build_dir():
+	"""Return the build directory (O=, default build/), created."""
+	path = Path(os.environ.get("O") or ROOT / "build").resolve()
+	path.mkdir(parents=True, exist_ok=True)
+	return path
+
+
+def jobs():
+	"""Return how many make jobs to run: J=, else the number of CPUs."""
+	return os.environ.get("J") or str(os.cpu_count() or 1)
+
+
+def verbose():
+	"""Return whether V=1 asks for the commands and their output on the terminal."""
+	return os.environ.get("V", "0") not in ("", "0")
+
+
+def say(message):
+	"""Print a progress line; stdout is for results, so it goes to stderr."""
+	print(f"  {message}", file=sys.stderr, flush=True)
+
+
+def log_command(argv, cwd=None, env=None):
+	"""Append a command, shell-quoted, to build/log/commands.log; echo it if V=1."""
+	extra = [f"{k}={v}" for k, v in (env or {}).items()]
+	line = shlex.join([*(["env", *extra] if extra else []), *map(str, argv)])
+	if cwd:
+		line = f"(cd {shlex.quote(str(cwd))} && {line})"
+	log = build_dir() / "log" / "commands.log"
+	log.parent.mkdir(exist_ok=True)
+	with log.open("a") as f:
+		f.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+	if verbose():
+		print(f"+ {line}", file=sys.stderr, flush=True)
+
+
+def run(argv, *, cwd=None, env=None, check=True, stdin=None, text=True, log=None):
+	"""Run a command and return its CompletedProcess with stdout and stderr.
+
+	@env is added to the environment. With @log, output goes to that file
+	(and to the terminal too if V=1) instead of being returned. Raises
+	ToolError if the program is missing, or if it fails and @check is set.
+	"""
+	argv = [str(a) for a in argv]
+	log_command(argv, cwd, env)
+	if not shutil.which(argv[0]):
+		raise ToolError(f"{argv[0]} not found: run 'make deps'", EXIT_MISSING)
+	full_env = {**os.environ, **env} if env else None
+	if log:
+		return _run_logged(argv, cwd, full_env, check, Path(log))
+	done = subprocess.run(argv, cwd=cwd, env=full_env, input=stdin, text=text,
+			      stdin=None if stdin is not None else subprocess.DEVNULL,
+			      capture_output=True, check=False)
+	if check and done.returncode:
+		out = done.stderr or done.stdout
+		out = out if text else out.decode(errors="replace")
+		tail = out.strip().splitlines()[-1:] or ["no output"]
+		raise ToolError(f"'{shlex.join(argv[:4])} ...' failed "
+				f"({done.returncode}): {tail[0]}", EXIT_BUILD)
+	return done
+
+
+def _run_logged(argv, cwd, env, check, log):
+	log.parent.mkdir(parents=True, exist_ok=True)
+	with log.open("a") as f:
+		f.write(f"$ {shlex.join(argv)}\n")
+		f.flush()
+		if verbose():
+			with subprocess.Popen(argv, cwd=cwd, env=env, text=True,
+					      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+					      stderr=subprocess.STDOUT) as proc:
+				for line in proc.stdout:
+					f.write(line)
+					sys.stderr.write(line)
+			done = subprocess.CompletedProcess(argv, proc.returncode)
+		else:
+			done = subprocess.run(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL,
+					      stdout=f, stderr=subprocess.STDOUT, check=False)
+	if check and done.returncode:
+		errors = [l for l in log.read_text(errors="replace").splitlines()
+			  if "error" in l.lower()][:5]
+		for line in errors:
+			print(f"    {line}", file=sys.stderr)
+		raise ToolError(f"{argv[0]} failed ({done.returncode}): see {log}", EXIT_BUILD)
+	return done
+
+
+@contextlib.contextmanager
+def replaced(path):
+	"""Yield a temporary sibling of @path; it takes @path's place if all goes well.
+
+	On any exception the temporary is removed and @path is as it was.
+	"""
+	path = Path(path)
+	path.parent.mkdir(parents=True, exist_ok=True)
+	tmp = path.with_name(f".{path.name}.new")
+	remove(tmp)
+	try:
+		yield tmp
+		if path.is_dir() and not path.is_symlink():
+			old = path.with_name(f".{path.name}.old")
+			remove(old)
+			path.rename(old)
+			tmp.rename(path)
+			remove(old)
+		else:
+			tmp.replace(path)
+	finally:
+		remove(tmp)
+
+
+def remove(path):
+	"""Remove a file or a directory tree if it is there."""
+	path = Path(path)
+	if path.is_dir() and not path.is_symlink():
+		shutil.rmtree(path)
+	else:
+		path.unlink(missing_ok=True)
+
+
+def main(function):
+	"""Call @function as a program: ToolError becomes one line and its exit code."""
+	try:
+		sys.exit(function())
+	except ToolError as error:
+		print(f"error: {error}", file=sys.stderr)
+		sys.exit(error.code)
+	except KeyboardInterrupt:
+		print("interrupted", file=sys.stderr)
+		sys.exit(130)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0
+"""make tree: build/linux becomes the base plus one commit per patch.
+
+Commits are made in a temporary index, and the work tree is moved to the result
+only at the end: files that stay the same keep their timestamps, so that a build
+redoes only what changed. Author, committer and dates come from the patches:
+the same patches on the same base give the same commit ids.
+"""
+import argparse
+import email.utils
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from series import patches
+from series.base import ensure_base
+from series.cmd import (EXIT_UNSAVED, ROOT, ToolError, main, run, say)
+
+APPLIED = "refs/modify-prot/applied"	# what make tree built last
+STAMP = "modify-prot-stamp"		# in .git: digest of what it was built from
+
+
+def git(linux, *args, **kwargs):
+	"""Run git in @linux and return its stripped stdout."""
+	return run(["git", "-C", linux, *args], **kwargs).stdout.strip()
+
+
+def applied(linux):
+	"""Return the commit that make tree or make refresh left, or None."""
+	return git(linux, "rev-parse", "-q", "--verify", APPLIED, check=False) or None
+
+
+def unsaved_work(linux):
+	"""Return why a tree can't be rebuilt without losing work, or None."""
+	if not (Path(linux) / ".git").is_dir():
+		return None
+	last = applied(linux) or git(linux, "rev-parse", "base")
+	if git(linux, "rev-parse", "HEAD") != last:
+		return "commits that are not in patches/"
+	if git(linux, "status", "--porcelain", "--untracked-files=no"):
+		return "uncommitted changes"
+	return None
+
+
+def digest(series, root=ROOT):
+	"""Return a digest of the patches and the payload that they bring."""
+	total = hashlib.sha256()
+	for patch in series:
+		total.update(f"{patch.label}\n{patch.format()}".encode())
+		for name in patch.payload:
+			mode = os.access(root / name, os.X_OK)
+			total.update(f"{name} {mode}\n".encode() + (root / name).read_bytes())
+	return total.hexdigest()
+
+
+def author(patch):
+	"""Return git's environment for a patch's author, the committer being the same."""
+	name, mail = email.utils.parseaddr(patch.header["From"])
+	env = {}
+	for who in ("AUTHOR", "COMMITTER"):
+		env[f"GIT_{who}_NAME"] = name
+		env[f"GIT_{who}_EMAIL"] = mail
+		env[f"GIT_{who}_DATE"] = patch.header["Date"]
+	return env
+
+
+def commit_series(linux, series, root=ROOT, parent="base"):
+	"""Commit @series on top of @parent without touching the work tree.
+
+	Returns the list of (commit id, patch). Raises ToolError naming patch,
+	file and hunk if one does not apply exactly.
+	"""
+	contents = patches.contents_at_introduction(series, root)
+	commits = []
+	with tempfile.TemporaryDirectory(dir=Path(linux) / ".git") as tmp:
+		env = {"GIT_INDEX_FILE": f"{tmp}/index"}
+		git(linux, "read-tree", parent, env=env)
+		parent = git(linux, "rev-parse", f"{parent}^{{commit}}")
+		for patch in series:
+			done = run(["git", "-C", linux, "apply", "--cached", "--whitespace=nowarn", "-"],
+				   stdin=patches.whole_diff(patch, contents, root), env=env, check=False)
+			if done.returncode:
+				raise patches.apply_error(patch, done.stderr)
+			tree = git(linux, "write-tree", env=env)
+			message = f"{patch.subject}\n\n{patch.body.strip()}\n"
+			parent = git(linux, "commit-tree", tree, "-p", parent, stdin=message,
+				     env=author(patch))
+			commits.append((parent, patch))
+	return commits
+
+
+def make_tree(root=ROOT, force=False):
+	"""Bring build/linux to base plus series; return its path.
+
+	Raises ToolError if commits or changes there would be lost and not @force.
+	"""
+	linux = ensure_base()
+	series = patches.load(root)
+	stamp = linux / ".git" / STAMP
+	want = digest(series, root)
+	lost = unsaved_work(linux)
+	fresh = stamp.is_file() and stamp.read_text() == want
+	if fresh and (not lost or not force):
+		if lost:
+			say(f"note: {linux} has {lost}; it is built as it stands")
+		return linux
+	if lost and not force:
+		raise ToolError(f"{linux} has {lost}, and patches/ changed too: 'make refresh' takes them "
+				"back, 'make tree FORCE=1' drops them", EXIT_UNSAVED)
+	commits = commit_series(linux, series, root)
+	tip = commits[-1][0]
+	git(linux, "notes", "--ref=topic", "prune", check=False)
+	git(linux, "checkout", "-q", "--force", "-B", "series", tip)
+	for commit, patch in commits:
+		git(linux, "notes", "--ref=topic", "add", "-f", "-m", patch.topic, commit,
+		    env=author(patch))
+	git(linux, "update-ref", APPLIED, tip)
+	stamp.write_text(want)
+	say(f"{linux}: {len(commits)} patches on {git(linux, 'log', '-1', '--format=%s', 'base')}")
+	return linux
+
+
+def _main():
+	parser = argparse.ArgumentParser(description=__doc__,
+					 formatter_class=argparse.RawDescriptionHelpFormatter)
+	parser.add_argument("--force", action="store_true", default=bool(os.environ.get("FORCE")),
+			    help="drop commits and changes that were not taken back (FORCE=1)")
+	make_tree(force=parser.parse_args().force)
+	return 0
+
+
+if __name__ == "__main__":
+	main(_main)
