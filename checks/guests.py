@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Checks that boot guests: KUnit, what must fail on the base, faults, the benchmark."""
-from bench.measure import SHORT, TRACED_PAGES, count_hypercalls, measure
+from bench.measure import SHORT, TRACED_PAGES, count_hypercalls, measure, program
 from bench.report import table
 from guests import kunit
 from guests.job import guest
 from guests.kernel import KERNELS, build
-from series.cmd import ROOT
+from series.cmd import ROOT, run
 
 # The suite that Xen PV needs the fix for.
 LAZY_SUITE = "lazy_mmu_mode."
@@ -52,8 +52,17 @@ def check_hotplug(tally):
 	job = (ROOT / "guests" / "jobs" / "hotplug.sh").read_text()
 	for kind in ("bare", "xen"):
 		with tally.step(f"kunit: {kind}: lazy_mmu_mode after CPU hotplug"):
-			guest(kind, "series", f"hotplug-{kind}", job, smp=2,
-			      build_it=False).run(f"hotplug-{kind}", timeout=120).require()
+			guest(kind, "series", f"hotplug-{kind}", job, smp=2, programs=[program()],
+			      build_it=False).run(f"hotplug-{kind}", timeout=180).require()
+
+
+def check_shell(tally):
+	"""Type into make shell as a person would, through a pipe."""
+	for kind in ("bare", "xen"):
+		with tally.step(f"guest: make shell GUEST={kind} answers and powers off"):
+			done = run(["make", "shell", f"GUEST={kind}"], cwd=ROOT, check=False,
+				   stdin="echo answer=$((6 * 7))\nexit\n")
+			assert "answer=42" in done.stdout, f"console ends: {done.stdout[-200:]}"
 
 
 def check_faults(tally):

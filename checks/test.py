@@ -8,7 +8,7 @@ import sys
 import unittest
 
 from checks.guests import (check_base_fails, check_bench, check_faults, check_hotplug, check_kernels,
-			   check_kunit)
+			   check_kunit, check_shell)
 from checks.patches import check_patches
 from checks.tally import Tally
 from guests.qemu import check_tools
@@ -55,6 +55,7 @@ def check_guests(tally):
 	check_base_fails(tally)
 	check_hotplug(tally)
 	check_faults(tally)
+	check_shell(tally)
 	check_bench(tally)
 
 
