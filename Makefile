@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # The one entry point. 'make help' lists targets and variables.
 
-# Used by the tooling, so given to it whether they come from the environment or
-# from make's command line.
-export O V J LINUX DL_DIR LLVM CC ARCH CROSS_COMPILE HOSTCC W C
-export GUEST KERNEL CONFIG SMP MEM ACCEL XEN QEMU FORCE KERNEL_ORG
+# Given to the tooling if they are set, on make's command line or in the environment.
+VARIABLES := O V J LINUX DL_DIR LLVM CC ARCH CROSS_COMPILE HOSTCC W C \
+	GUEST KERNEL CONFIG SMP MEM ACCEL XEN QEMU FORCE KERNEL_ORG
+$(foreach v,$(VARIABLES),$(if $(filter undefined,$(origin $v)),,$(eval export $v)))
 
 # make's built-in default is not a choice of the user's.
 ifeq ($(origin CC),default)

@@ -32,7 +32,7 @@ class Guests(FakeCase):
 	def console(self, script, timeout=20, may_warn=False):
 		log = self.tmp / "console.log"
 		with log.open("w") as f:
-			return qemu.Console(log, f, timeout, None, may_warn).watch(["/bin/sh", "-c", script])
+			return qemu.Console(log, f, timeout, may_warn).watch(["/bin/sh", "-c", script])
 
 	def test_end_marker_is_success(self):
 		self.assertEqual(self.console(f"echo boot; echo '{MARKER} 0'").status, "ok")

@@ -45,7 +45,7 @@ def fragments(kernel, config):
 
 def make_command(tree, out):
 	"""Return the make command line with the user's own kernel variables."""
-	argv = ["make", "-C", tree, f"O={out}", f"-j{jobs()}"]
+	argv = ["make", "-C", str(tree), f"O={out}", f"-j{jobs()}"]
 	for name in ("ARCH", "CROSS_COMPILE", "LLVM", "W", "C", "HOSTCC"):
 		if os.environ.get(name):
 			argv.append(f"{name}={os.environ[name]}")
@@ -95,7 +95,8 @@ def configure(tree, out, names, folder=CONFIGS):
 	wanted = read_fragments(names, folder)
 	files = [Path(folder) / f"{name}.config" for name in names]
 	stamp = out / ".fragments"
-	text = shlex.join(make_command(tree, out)) + "".join(f.read_text() for f in files)
+	variables = [a for a in make_command(tree, out)[3:] if not a.startswith(("-j", "V="))]
+	text = shlex.join(variables) + "\n" + "".join(f.read_text() for f in files)
 	if stamp.is_file() and stamp.read_text() == text and (out / ".config").is_file():
 		return
 	out.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from guests.xen import hypervisor
 from series.cmd import (EXIT_GUEST, EXIT_HANG, EXIT_MISSING, ToolError, build_dir, log_command,
-			run, say, verbose)
+			progress, run, say, verbose)
 
 GUESTS = ("bare", "xen")
 ACCELS = ("auto", "tcg", "kvm")
@@ -99,12 +99,12 @@ class Guest:
 			f"dom0_max_vcpus={self.smp}",
 			"-initrd", f"{self.kernel} console=hvc0 {append},{self.initrd}"]
 
-	def run(self, name, timeout=300, echo=None, may_warn=False):
+	def run(self, name, timeout=300, may_warn=False):
 		"""Run the guest's job and return a Result; never raises for what the guest does.
 
 		@name names the log, build/log/<name>.log; @timeout is in seconds of
-		this machine's time; @echo is called with each line. With @may_warn,
-		failure patterns don't end the run (for a base known to warn).
+		this machine's time. With @may_warn, failure patterns don't end the
+		run (for a base known to warn).
 		"""
 		argv = self.command()
 		log = build_dir() / "log" / f"{name}.log"
@@ -112,7 +112,7 @@ class Guest:
 		log_command(argv)
 		with log.open("w") as f:
 			f.write(f"# {shlex.join(argv)}\n")
-			return Console(log, f, timeout, echo, may_warn).watch(argv)
+			return Console(log, f, timeout, may_warn).watch(argv)
 
 	def shell(self):
 		"""Run the guest with this terminal as its console; return QEMU's status."""
@@ -125,9 +125,9 @@ class Guest:
 class Console:
 	"""Reads a guest's console until it ends, fails or runs out of time."""
 
-	def __init__(self, log, stream, timeout, echo, may_warn):
+	def __init__(self, log, stream, timeout, may_warn):
 		self.log, self.stream, self.timeout = log, stream, timeout
-		self.echo, self.may_warn = echo, may_warn
+		self.may_warn = may_warn
 		self.lines = []
 		self.verdict = None
 		self.deadline = None
@@ -143,6 +143,7 @@ class Console:
 			finally:
 				if proc.poll() is None:
 					proc.kill()
+				progress("")
 		if not self.verdict:
 			self.verdict = ("died", "QEMU ended before the end marker")
 		return Result(*self.verdict, self.log, time.monotonic() - start, self.lines)
@@ -175,8 +176,7 @@ class Console:
 		self.stream.write(text + "\n")
 		self.stream.flush()
 		self.lines.append(text)
-		if self.echo:
-			self.echo(text)
+		progress(f"    {self.log.stem}: {text}")
 		if self.verdict:
 			return
 		if match := END_MARKER.match(text):

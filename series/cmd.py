@@ -15,6 +15,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# The variables of the make that started us are ours, not those of a kernel build.
+for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
+	os.environ.pop(_name, None)
+
 # One exit code per kind of failure (README.md lists them).
 EXIT_TESTS = 1		# tests ran and some failed
 EXIT_USAGE = 2		# bad input: unknown value, wrong tree
@@ -58,6 +62,13 @@ def say(message):
 	print(f"  {message}", file=sys.stderr, flush=True)
 
 
+def progress(text):
+	"""Show what runs now, in one line of a terminal; nothing if there is none."""
+	if sys.stderr.isatty() and not verbose():
+		width = shutil.get_terminal_size().columns - 1
+		print(f"\r\033[K{text.expandtabs()[:width]}", end="", file=sys.stderr, flush=True)
+
+
 def log_command(argv, cwd=None, env=None):
 	"""Append a command, shell-quoted, to build/log/commands.log; echo it if V=1."""
 	extra = [f"{k}={v}" for k, v in (env or {}).items()]
@@ -81,7 +92,8 @@ def run(argv, *, cwd=None, env=None, check=True, stdin=None, text=True, log=None
 	"""
 	argv = [str(a) for a in argv]
 	log_command(argv, cwd, env)
-	if not shutil.which(argv[0]):
+	# A name with a slash is relative to @cwd, as subprocess has it.
+	if not shutil.which(str(Path(cwd or ".") / argv[0]) if "/" in argv[0] else argv[0]):
 		raise ToolError(f"{argv[0]} not found: run 'make deps'", EXIT_MISSING)
 	full_env = {**os.environ, **env} if env else None
 	if log:
@@ -112,8 +124,10 @@ def _run_logged(argv, cwd, env, check, log):
 					sys.stderr.write(line)
 			done = subprocess.CompletedProcess(argv, proc.returncode)
 		else:
-			done = subprocess.run(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL,
-					      stdout=f, stderr=subprocess.STDOUT, check=False)
+			with subprocess.Popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=f,
+					      stderr=subprocess.STDOUT) as proc:
+				_wait_with_progress(proc, log)
+			done = subprocess.CompletedProcess(argv, proc.returncode)
 	if check and done.returncode:
 		errors = [l for l in log.read_text(errors="replace").splitlines()
 			  if "error" in l.lower()][:5]
@@ -121,6 +135,24 @@ def _run_logged(argv, cwd, env, check, log):
 			print(f"    {line}", file=sys.stderr)
 		raise ToolError(f"{argv[0]} failed ({done.returncode}): see {log}", EXIT_BUILD)
 	return done
+
+
+def _wait_with_progress(proc, log):
+	"""Wait for @proc, showing the last line of its log and the time so far."""
+	start = time.monotonic()
+	while True:
+		try:
+			proc.wait(1)
+			break
+		except subprocess.TimeoutExpired:
+			with log.open("rb") as f:
+				f.seek(max(0, log.stat().st_size - 300))
+				last = f.read().decode(errors="replace").strip().rpartition("\n")[2]
+			progress(f"    {time.monotonic() - start:4.0f} s  {last.strip()}")
+		except BaseException:
+			proc.terminate()
+			raise
+	progress("")
 
 
 @contextlib.contextmanager
