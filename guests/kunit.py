@@ -36,7 +36,8 @@ def kunit_tool(tree, *args, env=None):
 		results = json.loads(report.read_text())
 	if not list(cases(results)):
 		raise ToolError("no KUnit case ran: is a suite in the config?", EXIT_GUEST)
-	return done.stdout, results
+	text = [l for l in done.stdout.splitlines() if "Test results stored in" not in l]
+	return "\n".join(text), results
 
 
 def cases(group, prefix=""):

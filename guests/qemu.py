@@ -17,7 +17,7 @@ from pathlib import Path
 
 from guests.xen import hypervisor
 from series.cmd import (EXIT_GUEST, EXIT_HANG, EXIT_MISSING, ToolError, build_dir, log_command,
-			progress, run, say, verbose)
+			progress, replaced, run, say, verbose)
 
 GUESTS = ("bare", "xen")
 ACCELS = ("auto", "tcg", "kvm")
@@ -213,8 +213,19 @@ def pick_accel(wanted):
 	if wanted != "auto":
 		return wanted
 	if _kvm_works is None:
-		_kvm_works = os.access("/dev/kvm", os.R_OK | os.W_OK) and probe_kvm()
+		_kvm_works = os.access("/dev/kvm", os.R_OK | os.W_OK) and remembered_probe()
 	return "kvm" if _kvm_works else "tcg"
+
+
+def remembered_probe():
+	"""Return probe_kvm()'s answer, asked once per boot of this machine and build folder."""
+	boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+	memo = build_dir() / "guests" / "kvm-probe"
+	if not memo.is_file() or memo.read_text().split()[0] != boot:
+		memo.parent.mkdir(exist_ok=True)
+		with replaced(memo) as tmp:
+			tmp.write_text(f"{boot} {'works' if probe_kvm() else 'hangs'}\n")
+	return memo.read_text().split()[1] == "works"
 
 
 def probe_kvm(limit=4.0):
