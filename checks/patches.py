@@ -15,6 +15,7 @@ from series.tree import commit_series, make_tree
 # What checkpatch says that is no fault here, and why.
 IGNORED = {
 	"MISSING_SIGN_OFF": "the person who submits adds theirs (make mail)",
+	"UNKNOWN_COMMIT_ID": "the base comes without upstream's history",
 	"FILE_PATH_CHANGES": "new files are listed in the repository's MAINTAINERS",
 }
 
