@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
 """Checks that boot guests: KUnit, what must fail on the base, faults, the benchmark."""
+import os
+import select
+import signal
+import subprocess
+import time
+
 from bench.measure import SHORT, TRACED_PAGES, count_hypercalls, measure, program
 from bench.report import table
 from guests import kunit
 from guests.job import guest
 from guests.kernel import KERNELS, build
-from series.cmd import ROOT, run
+from series.cmd import ROOT
 
 # The suite that Xen PV needs the fix for.
 LAZY_SUITE = "lazy_mmu_mode."
@@ -56,13 +62,41 @@ def check_hotplug(tally):
 			      build_it=False).run(f"hotplug-{kind}", timeout=180).require()
 
 
+def converse(argv, steps, limit):
+	"""Run @argv; for each (prompt, answer) of @steps wait for one and type the other.
+
+	Returns all output. Raises AssertionError if a prompt did not come, or
+	the program did not end by itself, within @limit seconds.
+	"""
+	deadline, output = time.monotonic() + limit, ""
+	with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+			      stderr=subprocess.STDOUT, start_new_session=True) as proc:
+		try:
+			for prompt, answer in [*steps, (None, "")]:
+				seen = len(output)
+				while prompt is None or prompt not in output[seen:]:
+					ready, _, _ = select.select([proc.stdout], [], [],
+								    max(0, deadline - time.monotonic()))
+					assert ready, f"no {prompt or 'end'} within {limit} s: {output[-200:]!r}"
+					data = os.read(proc.stdout.fileno(), 65536)
+					if not data:
+						break
+					output += data.decode(errors="replace")
+				if prompt is not None:
+					proc.stdin.write(answer.encode())
+					proc.stdin.flush()
+		finally:
+			if proc.poll() is None:
+				os.killpg(proc.pid, signal.SIGKILL)
+	return output
+
+
 def check_shell(tally):
-	"""Type into make shell as a person would, through a pipe."""
+	"""Type into make shell as a person would."""
 	for kind in ("bare", "xen"):
 		with tally.step(f"guest: make shell GUEST={kind} answers and powers off"):
-			done = run(["make", "shell", f"GUEST={kind}"], cwd=ROOT, check=False,
-				   stdin="echo answer=$((6 * 7))\nexit\n")
-			assert "answer=42" in done.stdout, f"console ends: {done.stdout[-200:]}"
+			converse(["make", "shell", f"GUEST={kind}"],
+				 [("/ # ", "echo answer=$((6 * 7))\n"), ("answer=42", "exit\n")], 120)
 
 
 def check_faults(tally):
