@@ -33,7 +33,7 @@ help:
 #:   base      only fetch, verify and lay the base tree
 #:
 #: Kernels and guests
-#:   kernel    build a kernel                     KERNEL=base|series CONFIG=lean
+#:   kernel    build a kernel                     KERNEL=base|series CONFIG=lean|debug
 #:   shell     interactive shell in a guest       GUEST=bare|xen KERNEL= SMP= MEM=
 #:   kunit     run the KUnit suites               GUEST=bare|xen|um KERNEL=
 #:   bench     base against series, instructions per pte, hypercalls; GUEST=bare|xen

@@ -22,22 +22,22 @@ BATCH = 16
 
 
 def check_kernels(tally):
-	"""Build base and series; return whether both are there."""
+	"""Build base and series; return whether all are there."""
 	before = tally.failed
-	for kernel in ("series", "base"):
-		with tally.step(f"build: {kernel} kernel, config lean"):
-			build(kernel, "lean")
+	for kernel, config in (("series", "lean"), ("base", "lean"), ("series", "debug")):
+		with tally.step(f"build: {kernel} kernel, config {config}"):
+			build(kernel, config)
 	return tally.failed == before
 
 
 def check_kunit(tally):
-	"""Run the suites on the series: bare, Xen, each also with two vCPUs, and UML."""
+	"""Run the suites on the series: bare and Xen, plain and with debugging on two vCPUs; UML."""
 	for kind in ("bare", "xen"):
-		for smp in (1, 2):
+		for config, smp in (("lean", 1), ("debug", 2)):
 			results = []
-			with tally.step(f"kunit: {kind} guest, {smp} vCPU: complete run"):
-				_, results = kunit.run_in_guest(kind, smp=smp, name=f"kunit-series-{kind}-{smp}")
-			tally.cases(f"kunit {kind} smp{smp}:", results)
+			with tally.step(f"kunit: {kind} guest, config {config}, {smp} vCPU: complete run"):
+				_, results = kunit.run_in_guest(kind, config=config, smp=smp)
+			tally.cases(f"kunit {kind} {config}:", results)
 	results = []
 	with tally.step("kunit: um: complete run"):
 		_, results = kunit.run_on_um()

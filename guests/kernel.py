@@ -21,6 +21,7 @@ KERNELS = ("base", "series")
 # A config is a list of fragments, merged in order; what only the series has is last.
 CONFIG_SETS = {
 	"lean": ("lean", "kunit"),
+	"debug": ("lean", "kunit", "debug"),
 }
 SERIES_ONLY = "kunit-series"
 
