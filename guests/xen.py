@@ -41,6 +41,9 @@ def hypervisor():
 	store = build_dir() / "guests" / "deb"
 	store.mkdir(parents=True, exist_ok=True)
 	done = run(["apt-get", "download", PACKAGE], cwd=store, check=False)
+	if done.returncode and os.geteuid() == 0:
+		run(["apt-get", "update"], check=False)		# lists may be missing or old
+		done = run(["apt-get", "download", PACKAGE], cwd=store, check=False)
 	if done.returncode:
 		raise ToolError(f"apt-get can't download {PACKAGE}: run 'apt-get update', or give XEN=path",
 				EXIT_MISSING)
