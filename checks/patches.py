@@ -14,9 +14,16 @@ from series.tree import commit_series, make_tree
 
 # What checkpatch says that is no fault here, and why.
 IGNORED = {
-	"MISSING_SIGN_OFF": "the person who submits adds theirs (make mail)",
+	"MISSING_SIGN_OFF": "the person who submits adds theirs",
 	"UNKNOWN_COMMIT_ID": "the base comes without upstream's history",
 	"FILE_PATH_CHANGES": "new files are listed in the repository's MAINTAINERS",
+	"PARENTHESIS_ALIGNMENT": "mm/ continues long lines with two tabs",
+	"BIT_MACRO": "the flags beside it are written as (1 << n)",
+	"AVOID_BUG": "the checks of multicalls.c, adapted to another size",
+	"OPEN_ENDED_LINE": "the usual form of trace events",
+	"USE_LOCKDEP": "a KUnit test records whether a lock is held, without lockdep too",
+	"LINE_SPACING": "kunit_test_suite() follows its suite without a blank line",
+	"UNCOMMENTED_DEFINITION": "local pointers to a page table lock",
 }
 
 

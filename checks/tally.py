@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Counts what make test ran and prints it as KTAP."""
 import contextlib
+import sys
 import time
 
 from series.cmd import ToolError
@@ -20,9 +21,9 @@ class Tally:
 		tail = " # SKIP" if good is None else ""
 		note = " ".join(note.split())
 		print(f"{word} {number} - {name}{tail}{' ' if tail and note else ''}{note if tail else ''}",
-		      flush=True)
+		      file=sys.__stdout__, flush=True)	# unittest swallows stdout
 		if note and not tail:
-			print(f"# {note}", flush=True)
+			print(f"# {note}", file=sys.__stdout__, flush=True)
 		if good:
 			self.passed += 1
 		elif good is None:

@@ -64,6 +64,7 @@ class Guest:
 	smp: int = 1
 	mem: int = 2048
 	icount: bool = False
+	svm: bool = False	# let the guest run KVM itself
 	accel: str = "auto"
 
 	def __post_init__(self):
@@ -86,6 +87,7 @@ class Guest:
 			# Xen 4.17 under QEMU 7.2: iret reads the guest's stack with
 			# supervisor rights, which SMAP forbids.
 			cpu = "max,-smap" if self.kind == "xen" else "max"
+			cpu += ",+svm,+npt" if self.svm else ""
 			argv += ["-accel", f"tcg,thread={thread}", "-cpu", cpu]
 		if self.icount:
 			argv += ["-icount", "shift=0,sleep=off"]

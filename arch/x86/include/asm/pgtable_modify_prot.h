@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _ASM_X86_PGTABLE_MODIFY_PROT_H
+#define _ASM_X86_PGTABLE_MODIFY_PROT_H
+
+/*
+ * Pte protection transactions, see <asm-generic/pgtable_modify_prot.h> for
+ * their contract.
+ *
+ * The entries stay live between start and commit.  All that hardware ever
+ * does to a present entry is to set Accessed and Dirty; it never touches an
+ * entry that is not present to it (which includes PROT_NONE), not even on
+ * behalf of a stale TLB entry: setting Dirty is an atomic operation on the
+ * entry in memory that checks again whether it is present and writable.
+ *
+ * Therefore an entry can be overwritten by a plain store, and nothing is lost,
+ * if both bits are set in the value to be written anyway.  The software bit
+ * SavedDirty counts as Dirty.  That the *old* value was dirty or read-only
+ * would not do: in a batch it was gathered from many entries, and hardware
+ * before shadow stack can (rarely) set Dirty on a Write=0 entry.
+ *
+ * What remains, mostly clean pages, takes native_modify_prot_commit_slow().
+ *
+ * 32-bit entries may be two words wide (PAE).  32-bit kernels use the generic
+ * transactions.
+ */
+#ifdef CONFIG_X86_64
+
+#include <linux/modify_prot_check.h>
+#include <linux/static_call_types.h>
+
+pte_t native_modify_prot_gather(pte_t pte, pte_t *ptep, unsigned int nr);
+void native_modify_prot_commit_slow(pte_t *ptep, pte_t old_pte, pte_t pte);
+void native_modify_prot_commit_ptes(struct vm_area_struct *vma,
+				    unsigned long addr, pte_t *ptep,
+				    pte_t old_pte, pte_t pte, unsigned int nr);
+
+#ifdef CONFIG_PARAVIRT_XXL
+DECLARE_STATIC_CALL(pv_modify_prot_commit_ptes, native_modify_prot_commit_ptes);
+#endif
+
+/* Would @pte absorb whatever hardware may do to the entry it is written to? */
+static __always_inline bool pte_absorbs_accessed_dirty(pte_t pte)
+{
+	return (pte_flags(pte) & _PAGE_ACCESSED) &&
+	       (pte_flags(pte) & _PAGE_DIRTY_BITS);
+}
+
+#define modify_prot_start_ptes modify_prot_start_ptes
+static __always_inline
+pte_t modify_prot_start_ptes(struct vm_area_struct *vma, unsigned long addr,
+			     pte_t *ptep, unsigned int nr)
+{
+	pte_t pte;
+
+	if (!modify_prot_check_start(vma, addr, ptep, nr))
+		return native_make_pte(0);
+
+	pte = READ_ONCE(*ptep);
+	if (nr > 1)
+		pte = native_modify_prot_gather(pte, ptep, nr);
+	return pte;
+}
+
+#define modify_prot_commit_ptes modify_prot_commit_ptes
+static __always_inline
+void modify_prot_commit_ptes(struct vm_area_struct *vma, unsigned long addr,
+			     pte_t *ptep, pte_t old_pte, pte_t pte,
+			     unsigned int nr)
+{
+	if (!modify_prot_check_commit(vma, addr, ptep, old_pte, pte, nr))
+		return;
+
+	/* Takes the live entries off its accounts before it adds the new. */
+	page_table_check_ptes_set(vma->vm_mm, addr, ptep, pte, nr);
+
+#ifdef CONFIG_PARAVIRT_XXL
+	if (cpu_feature_enabled(X86_FEATURE_XENPV)) {
+		static_call_mod(pv_modify_prot_commit_ptes)(vma, addr, ptep,
+							    old_pte, pte, nr);
+		return;
+	}
+#endif
+	if (nr > 1)
+		native_modify_prot_commit_ptes(vma, addr, ptep, old_pte,
+					       pte, nr);
+	else if (likely(pte_absorbs_accessed_dirty(pte)))
+		native_set_pte(ptep, pte);
+	else
+		native_modify_prot_commit_slow(ptep, old_pte, pte);
+}
+
+#define __HAVE_ARCH_PTEP_MODIFY_PROT_TRANSACTION
+static inline
+pte_t ptep_modify_prot_start(struct vm_area_struct *vma, unsigned long addr,
+			     pte_t *ptep)
+{
+	return modify_prot_start_ptes(vma, addr, ptep, 1);
+}
+
+static inline
+void ptep_modify_prot_commit(struct vm_area_struct *vma, unsigned long addr,
+			     pte_t *ptep, pte_t old_pte, pte_t pte)
+{
+	modify_prot_commit_ptes(vma, addr, ptep, old_pte, pte, 1);
+}
+
+#endif /* CONFIG_X86_64 */
+
+#endif /* _ASM_X86_PGTABLE_MODIFY_PROT_H */

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Selftests of the series, run in guests: races of mprotect(), KVM's SPTEs in place."""
+import re
+
+from guests.job import guest
+from guests.selftests import selftest
+
+RACES = (("bare", "debug"), ("xen", "debug"))	# guest and config
+RACE_SECONDS = 2	# per case
+MMUS = (("TDP MMU", ""), ("shadow paging", "kvm.tdp_mmu=0 kvm_amd.npt=0"), ("NPT, shadow MMU", "kvm.tdp_mmu=0"))
+STRESS_SECONDS = 30
+KTAP = re.compile(r"^(ok|not ok) \d+ (?:- )?([^#]*?)\s*(# SKIP.*)?$")
+
+
+def run_selftest(tally, title, kind, program, arguments, timeout=300, **options):
+	"""Run @program in a guest; count its KTAP results, and the run itself. Returns the lines."""
+	lines = []
+	with tally.step(f"{title}: complete run"):
+		name = re.sub(r"[^a-z0-9]+", "-", title.lower())
+		job = f"mkdir -p /dev/shm; /bin/{program.name} {arguments}; s=$?; [ $s = 4 ] && s=0; exit $s\n"
+		machine = guest(kind, "series", name, job, programs=[program], smp=2, **options)
+		result = machine.run(name, timeout=timeout)
+		lines = result.lines
+		for match in filter(None, map(KTAP.match, lines)):
+			good = None if match[3] else match[1] == "ok"
+			tally.result(f"{title}: {match[2]}", good, match[3] or "")
+		result.require()
+	return lines
+
+
+def check_races(tally):
+	"""Race accesses with changes of protection: nothing may be lost."""
+	for kind, config in RACES:
+		with tally.step(f"race {kind} {config}: build"):
+			program = selftest("mm", "modify_prot_race", config)
+		run_selftest(tally, f"race {kind} {config}", kind, program, f"-s {RACE_SECONDS}", config=config,
+			     append="kunit.autorun=0")
+
+
+def check_change_pte(tally):
+	"""Change SPTEs in place, on each of KVM's MMUs, in a guest that runs KVM; then stress it."""
+	with tally.step("change_pte: build"):
+		program = selftest("kvm", "x86/change_pte_test")
+	for title, append in MMUS:
+		lines = run_selftest(tally, f"change_pte {title}", "bare", program, "-s 0", svm=True,
+				     accel="tcg", append=f"kunit.autorun=0 {append}")
+		if not append:
+			with tally.step("change_pte TDP MMU: no fault after COW nor KSM merge"):
+				quiet = [l for l in lines if re.match(
+					r"plain: read after (COW by the host|KSM merge):.* faults 0 ", l)]
+				assert len(quiet) == 2, f"{len(quiet)} of 2 lines without faults"
+	run_selftest(tally, "change_pte stress", "bare", program, f"-v 2 -t stress -s {STRESS_SECONDS}",
+		     svm=True, accel="tcg", append="kunit.autorun=0")

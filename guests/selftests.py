@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Build kernel selftests statically, from build/linux, for the guests' initramfs."""
+from guests.kernel import build, make_command, output, source
+from series.cmd import build_dir, run
+
+
+def selftest(folder, name, config="lean"):
+	"""Build tools/testing/selftests/@folder's program @name; return its path.
+
+	The kernel of @config is built first: the program uses its exported
+	headers. Raises ToolError with the log's path if the build fails.
+	"""
+	tree = source("series")
+	build("series", config)
+	objects = output("series", config)
+	log = build_dir() / "log" / f"selftest-{name.replace('/', '-')}.log"
+	log.unlink(missing_ok=True)
+	run([*make_command(tree, objects), "headers"], log=log)
+	out = build_dir() / "selftests" / folder
+	out.mkdir(parents=True, exist_ok=True)
+	run(["make", "-C", tree / "tools" / "testing" / "selftests" / folder, f"OUTPUT={out}",
+	     f"KHDR_INCLUDES=-isystem {objects}/usr/include", "LDFLAGS=-static", "CC=gcc",
+	     out / name], log=log)
+	return out / name

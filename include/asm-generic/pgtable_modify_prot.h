@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _ASM_GENERIC_PGTABLE_MODIFY_PROT_H
+#define _ASM_GENERIC_PGTABLE_MODIFY_PROT_H
+
+/**
+ * DOC: pte protection transactions
+ *
+ * A pte protection transaction changes the protection (and other software
+ * visible bits, but not the page) of present page table entries which the
+ * hardware may be using, and therefore updating, at the same time::
+ *
+ *	old = modify_prot_start_ptes(vma, addr, ptep, nr);
+ *	new = pte_modify(old, newprot);
+ *	modify_prot_commit_ptes(vma, addr, ptep, old, new, nr);
+ *
+ * Start and commit are exactly paired, under one hold of the page table lock,
+ * on @nr >= 1 present entries (pte_present(), so PROT_NONE entries count) of
+ * one page table, mapping consecutive pages of one folio, that differ in
+ * nothing but the pfn and the accessed and dirty bits.
+ *
+ * - Start returns the first entry with the accessed and dirty bits of the
+ *   whole batch gathered in.  After it, either hardware cannot change the
+ *   entries, or what hardware changes survives the commit.
+ * - Commit writes @pte to the first entry, and @pte with the pfn advanced to
+ *   those that follow, plus every accessed and dirty bit that hardware has set
+ *   since start.  A bit that is set in what start returned and clear in @pte
+ *   was cleared by the caller, and is clear in every entry afterwards.  Start
+ *   may be given a larger batch than commit: a batch may be committed in
+ *   parts, in ascending order, each with @old_pte and @pte advanced to it.
+ * - Commit may queue the update.  Inside a lazy MMU section it may not have
+ *   reached the page table before the section ends; sections end before the
+ *   page table lock is dropped.
+ * - Whether the entries are cleared, or live, between start and commit, is up
+ *   to the architecture.  Callers must not depend on either: what needs an
+ *   entry cleared, so that nobody can find the page through it (for example
+ *   folio_try_share_anon_rmap_pte()), must not use this interface.
+ * - There is no protection against other software changing the entries.  That
+ *   is what the page table lock is for.
+ * - TLB flushing is up to the caller, see pte_needs_flush().
+ *
+ * See Documentation/mm/modify_prot.rst for how architectures override this.
+ */
+
+#include <linux/modify_prot_check.h>
+
+#ifndef __HAVE_ARCH_PTEP_MODIFY_PROT_TRANSACTION
+/**
+ * ptep_modify_prot_start - Start a pte protection transaction on one entry.
+ * @vma: The virtual memory area the page is mapped into.
+ * @addr: Address the page is mapped at.
+ * @ptep: Page table pointer for the entry.
+ *
+ * May be overridden by the architecture; otherwise, the entry is cleared, so
+ * that hardware cannot update it until the commit.
+ *
+ * Context: The caller holds the page table lock.  The entry is present.
+ *
+ * Return: The entry, for the caller to modify.
+ */
+static inline pte_t ptep_modify_prot_start(struct vm_area_struct *vma,
+					   unsigned long addr, pte_t *ptep)
+{
+	return ptep_get_and_clear(vma->vm_mm, addr, ptep);
+}
+
+/**
+ * ptep_modify_prot_commit - Commit a pte protection transaction on one entry.
+ * @vma: The virtual memory area the page is mapped into.
+ * @addr: Address the page is mapped at.
+ * @ptep: Page table pointer for the entry.
+ * @old_pte: What ptep_modify_prot_start() returned.
+ * @pte: New page table entry to be set.
+ *
+ * May be overridden by the architecture; otherwise, the entry is clear, and
+ * there is no hardware state to preserve.
+ *
+ * Context: The caller has held the page table lock since the start.
+ */
+static inline void ptep_modify_prot_commit(struct vm_area_struct *vma,
+					   unsigned long addr, pte_t *ptep,
+					   pte_t old_pte, pte_t pte)
+{
+	set_pte_at(vma->vm_mm, addr, ptep, pte);
+}
+#endif /* __HAVE_ARCH_PTEP_MODIFY_PROT_TRANSACTION */
+
+/**
+ * modify_prot_start_ptes - Start a pte protection transaction on a batch.
+ * @vma: The virtual memory area the pages are mapped into.
+ * @addr: Address the first page is mapped at.
+ * @ptep: Page table pointer for the first entry.
+ * @nr: Number of entries, at least one.
+ *
+ * May be overridden by the architecture; otherwise, implemented as a simple
+ * loop over ptep_modify_prot_start(), collecting the accessed and dirty bits
+ * of each entry in the batch.
+ *
+ * Context: The caller holds the page table lock.  The entries are present, in
+ * the same page table, map consecutive pages that belong to the same folio,
+ * and are otherwise identical except for the accessed and dirty bits.
+ *
+ * Return: The first entry, accessed and dirty if any entry of the batch is.
+ */
+#ifndef modify_prot_start_ptes
+static inline pte_t modify_prot_start_ptes(struct vm_area_struct *vma,
+		unsigned long addr, pte_t *ptep, unsigned int nr)
+{
+	pte_t pte, tmp_pte;
+
+	if (!modify_prot_check_start(vma, addr, ptep, nr))
+		return __pte(0);
+
+	pte = ptep_modify_prot_start(vma, addr, ptep);
+	while (--nr) {
+		ptep++;
+		addr += PAGE_SIZE;
+		tmp_pte = ptep_modify_prot_start(vma, addr, ptep);
+		if (pte_dirty(tmp_pte))
+			pte = pte_mkdirty(pte);
+		if (pte_young(tmp_pte))
+			pte = pte_mkyoung(pte);
+	}
+	return pte;
+}
+#endif
+
+/**
+ * modify_prot_commit_ptes - Commit a pte protection transaction on a batch.
+ * @vma: The virtual memory area the pages are mapped into.
+ * @addr: Address the first page is mapped at.
+ * @ptep: Page table pointer for the first entry.
+ * @old_pte: What modify_prot_start_ptes() returned for the first entry.
+ * @pte: New page table entry to be set, for the first entry.
+ * @nr: Number of entries, at least one.
+ *
+ * May be overridden by the architecture; otherwise, implemented as a simple
+ * loop over ptep_modify_prot_commit().
+ *
+ * Afterwards, or once the lazy MMU section is left, the entries may have
+ * accessed and dirty bits that @pte does not have, if hardware set them.
+ *
+ * Context: The caller has held the page table lock since the start.
+ */
+#ifndef modify_prot_commit_ptes
+static inline void modify_prot_commit_ptes(struct vm_area_struct *vma,
+		unsigned long addr, pte_t *ptep, pte_t old_pte, pte_t pte,
+		unsigned int nr)
+{
+	if (!modify_prot_check_commit(vma, addr, ptep, old_pte, pte, nr))
+		return;
+
+	for (;;) {
+		ptep_modify_prot_commit(vma, addr, ptep, old_pte, pte);
+		if (!--nr)
+			break;
+
+		/* Advance PFN only, set same prot */
+		old_pte = pte_next_pfn(old_pte);
+		pte = pte_next_pfn(pte);
+		addr += PAGE_SIZE;
+		ptep++;
+	}
+}
+#endif
+
+#endif /* _ASM_GENERIC_PGTABLE_MODIFY_PROT_H */
