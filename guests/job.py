@@ -8,6 +8,10 @@ from guests.qemu import Guest
 from series.cmd import ToolError, build_dir
 
 
+# What a config needs on the kernel's command line.
+APPEND = {"debug": "page_table_check=on"}
+
+
 def number(name, default):
 	"""Return the environment's @name as a positive int, else @default."""
 	text = os.environ.get(name)
@@ -27,6 +31,7 @@ def guest(kind, kernel, name, job, *, config="lean", programs=(), files=(), buil
 	out = build(kernel, config) if build_it else output(kernel, config)
 	tree = build_dir() / "linux"
 	initrd = initramfs(tree, name, job, programs, files)
+	options["append"] = f"{options.get('append', '')} {APPEND.get(config, '')}".strip()
 	options.setdefault("smp", number("SMP", 1))
 	options.setdefault("mem", number("MEM", 2048))
 	options.setdefault("accel", os.environ.get("ACCEL") or "auto")
