@@ -70,7 +70,8 @@ def run_on_um(kernel="series"):
 	text, results = kunit_tool(tree, "run", "--arch=um", f"--kunitconfig={UM_CONFIG}",
 				   f"--build_dir={build_dir() / ('obj-um-' + kernel)}",
 				   f"--make_options={cc}", f"--jobs={os.environ.get('J') or os.cpu_count()}",
-				   "--timeout=300")
+				   "--timeout=300",
+				   env={"CCACHE_BASEDIR": str(build_dir()), "CCACHE_NOHASHDIR": "1"})
 	return text, list(cases(results))
 
 
