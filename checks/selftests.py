@@ -9,7 +9,7 @@ RACES = (("bare", "debug"), ("xen", "debug"))	# guest and config
 RACE_SECONDS = 2	# per case
 MMUS = (("TDP MMU", ""), ("shadow paging", "kvm.tdp_mmu=0 kvm_amd.npt=0"), ("NPT, shadow MMU", "kvm.tdp_mmu=0"))
 STRESS_SECONDS = 30
-KTAP = re.compile(r"^(ok|not ok) \d+ (?:- )?([^#]*?)\s*(# SKIP.*)?$")
+KTAP = re.compile(r"^(ok|not ok) \d+ (?:- )?([^#]*?)\s*(?:# (SKIP) ?(.*))?$")
 
 
 def run_selftest(tally, title, kind, program, arguments, timeout=300, **options):
@@ -23,7 +23,7 @@ def run_selftest(tally, title, kind, program, arguments, timeout=300, **options)
 		lines = result.lines
 		for match in filter(None, map(KTAP.match, lines)):
 			good = None if match[3] else match[1] == "ok"
-			tally.result(f"{title}: {match[2]}", good, match[3] or "")
+			tally.result(f"{title}: {match[2] or match[4]}", good)
 		result.require()
 	return lines
 
