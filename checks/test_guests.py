@@ -88,6 +88,24 @@ class Guests(FakeCase):
 		os.environ["SMP"] = "two"
 		self.fails(EXIT_USAGE, "SMP=two is no positive number", number, "SMP", 1)
 
+	def test_kvm_device_that_hangs_guests_is_not_used(self):
+		(self.tmp / "kvm").write_text("")
+		for name, value in (("KVM_DEVICE", str(self.tmp / "kvm")), ("PROBE_LIMIT", 0.5),
+				    ("initramfs", lambda *_: "initrd")):
+			self.addCleanup(setattr, qemu, name, getattr(qemu, name))
+			setattr(qemu, name, value)
+		for script, want in (("sleep 60", "tcg"), ("echo KVM internal error; sleep 60", "tcg"),
+				     (f"echo '{MARKER} 0'", "kvm")):
+			with self.subTest(script):
+				os.environ["QEMU"] = str(self.tmp / "qemu")
+				(self.tmp / "qemu").write_text(f"#!/bin/sh\n{script}\n")
+				(self.tmp / "qemu").chmod(0o755)
+				memo = self.tmp / "build" / "guests" / "kvm-probe-bare"
+				memo.parent.mkdir(parents=True, exist_ok=True)
+				memo.unlink(missing_ok=True)
+				self.assertEqual(qemu.Guest("bare", "k", "i").pick_accel(), want)
+				self.assertEqual(memo.read_text().split()[1], want)
+
 	def test_missing_qemu_names_the_variable(self):
 		os.environ["QEMU"] = "/no/such/qemu"
 		self.fails(EXIT_MISSING, "QEMU=/no/such/qemu", qemu.check_tools)

@@ -5,6 +5,7 @@ GUEST=bare boots the kernel itself, GUEST=xen boots the Xen hypervisor with the
 kernel as PV dom0. A run succeeds only if our init printed its end marker with
 status 0; a panic, an oops or a warning on the console ends it at once.
 """
+import dataclasses
 import os
 import re
 import selectors
@@ -15,6 +16,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from guests.initramfs import initramfs
 from guests.xen import hypervisor
 from series.cmd import (EXIT_GUEST, EXIT_HANG, EXIT_MISSING, ToolError, build_dir, log_command,
 			progress, replaced, run, say, verbose)
@@ -25,13 +27,15 @@ END_MARKER = re.compile(r"^guest-init: job ended with status (\d+)")
 INIT_FAILED = re.compile(r"^guest-init: (?!job ended)")
 # What a healthy guest never prints.
 FAILURES = re.compile(
-	r"Kernel panic|\bBUG: |kernel BUG at|\bOops\b|\bWARNING: |general protection fault"
+	r"Kernel panic|KVM internal error|\bBUG: |kernel BUG at|\bOops\b|\bWARNING: |general protection fault"
 	r"|Call Trace:|KASAN: |KCSAN: |UBSAN: |possible recursive locking"
 	r"|possible circular locking|suspicious RCU usage|inconsistent lock state"
 	r"|INFO: task .* blocked|rcu: INFO: .* stall|soft lockup|hard LOCKUP|unable to handle"
 	r"|multicall\(s\) failed|page allocation failure"
 	r"|\(XEN\) Panic on CPU|\(XEN\) .*Dom0 crashed|\(XEN\) domain_crash|\(XEN\) Xen (?:BUG|WARN) at")
 TAIL_LINES = 15
+KVM_DEVICE = "/dev/kvm"
+PROBE_LIMIT = 10	# seconds: under KVM a guest is up in two
 GRACE = 2.0	# seconds to collect the rest of a backtrace, or to power off
 
 
@@ -77,7 +81,7 @@ class Guest:
 
 	def command(self):
 		"""Return QEMU's command line."""
-		accel = pick_accel(self.accel) if not self.icount else "tcg"
+		accel = "tcg" if self.icount else self.pick_accel()
 		argv = [qemu_binary(), "-m", str(self.mem), "-nographic", "-no-reboot", "-nic", "none",
 			"-smp", str(self.smp)]
 		if accel == "kvm":
@@ -100,6 +104,35 @@ class Guest:
 			"-append", f"console=com1 com1=115200,8n1 dom0_mem={dom0_mem}M "
 			f"dom0_max_vcpus={self.smp}",
 			"-initrd", f"{self.kernel} console=hvc0 {append},{self.initrd}"]
+
+	def pick_accel(self):
+		"""Return "tcg" or "kvm": KVM only if asked for, or ("auto") if it boots this kind.
+
+		The answer is kept for this boot of the machine: /dev/kvm proves
+		nothing, on some machines it is there and hangs real guests,
+		though it may well run a boot sector.
+		"""
+		if self.accel != "auto":
+			return self.accel
+		if not os.access(KVM_DEVICE, os.R_OK | os.W_OK):
+			return "tcg"
+		boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+		memo = build_dir() / "guests" / f"kvm-probe-{self.kind}"
+		if not memo.is_file() or memo.read_text().split()[0] != boot:
+			works = self.probe_kvm()
+			with replaced(memo) as tmp:
+				tmp.write_text(f"{boot} {'kvm' if works else 'tcg'}\n")
+		return memo.read_text().split()[1]
+
+	def probe_kvm(self):
+		"""Return whether this kind of guest, with an empty job, ends well under KVM in time."""
+		initrd = initramfs(build_dir() / "linux", "kvm-probe", "true\n")
+		probe = dataclasses.replace(self, accel="kvm", smp=1, svm=False, initrd=initrd,
+					    append="kunit.autorun=0")
+		result = probe.run(f"kvm-probe-{self.kind}", timeout=PROBE_LIMIT)
+		if result.status != "ok":
+			say(f"{KVM_DEVICE} is there but boots no {self.kind} guest ({result.status}): using TCG")
+		return result.status == "ok"
 
 	def run(self, name, timeout=300, may_warn=False):
 		"""Run the guest's job and return a Result; never raises for what the guest does.
@@ -201,59 +234,6 @@ def qemu_binary():
 	if given and not os.access(given, os.X_OK):
 		raise ToolError(f"QEMU={given} is not executable", EXIT_MISSING)
 	return given or "qemu-system-x86_64"
-
-
-_kvm_works = None
-
-
-def pick_accel(wanted):
-	"""Return "tcg" or "kvm": KVM only if asked for, or ("auto") if it boots something.
-
-	/dev/kvm proves nothing: on some machines it is there and hangs guests.
-	"""
-	global _kvm_works
-	if wanted != "auto":
-		return wanted
-	if _kvm_works is None:
-		_kvm_works = os.access("/dev/kvm", os.R_OK | os.W_OK) and remembered_probe()
-	return "kvm" if _kvm_works else "tcg"
-
-
-def remembered_probe():
-	"""Return probe_kvm()'s answer, asked once per boot of this machine and build folder."""
-	boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-	memo = build_dir() / "guests" / "kvm-probe"
-	if not memo.is_file() or memo.read_text().split()[0] != boot:
-		memo.parent.mkdir(exist_ok=True)
-		with replaced(memo) as tmp:
-			tmp.write_text(f"{boot} {'works' if probe_kvm() else 'hangs'}\n")
-	return memo.read_text().split()[1] == "works"
-
-
-def probe_kvm(limit=4.0):
-	"""Return whether a KVM guest's boot sector runs within @limit seconds.
-
-	The sector writes a byte to QEMU's debug exit port, which ends QEMU with
-	a status that nothing else gives.
-	"""
-	# mov $0x21,%al; out %al,$0xf4; 1: hlt; jmp 1b -- QEMU exits with (0x21 << 1) | 1
-	sector = bytes([0xb0, 0x21, 0xe6, 0xf4, 0xf4, 0xeb, 0xfd]).ljust(510, b"\0") + b"\x55\xaa"
-	image = build_dir() / "guests" / "kvm-probe.img"
-	image.parent.mkdir(exist_ok=True)
-	image.write_bytes(sector)
-	argv = [qemu_binary(), "-accel", "kvm", "-m", "16", "-display", "none", "-no-reboot",
-		"-nic", "none", "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
-		"-drive", f"file={image},format=raw,if=floppy"]
-	log_command(argv)
-	try:
-		done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True,
-				      timeout=limit, check=False)
-	except subprocess.TimeoutExpired:
-		say(f"/dev/kvm is there but boots nothing within {limit:.0f} s: using TCG")
-		return False
-	except FileNotFoundError as error:
-		raise ToolError(f"{argv[0]} not found: run 'make deps'", EXIT_MISSING) from error
-	return done.returncode == 0x21 << 1 | 1
 
 
 def check_tools():
