@@ -31,16 +31,22 @@ def run_selftest(tally, title, kind, program, arguments, timeout=300, **options)
 def check_races(tally):
 	"""Race accesses with changes of protection: nothing may be lost."""
 	for kind, config in RACES:
+		program = None
 		with tally.step(f"race {kind} {config}: build"):
 			program = selftest("mm", "modify_prot_race", config)
+		if not program:
+			continue
 		run_selftest(tally, f"race {kind} {config}", kind, program, f"-s {RACE_SECONDS}", config=config,
 			     append="kunit.autorun=0")
 
 
 def check_change_pte(tally):
 	"""Change SPTEs in place, on each of KVM's MMUs, in a guest that runs KVM; then stress it."""
+	program = None
 	with tally.step("change_pte: build"):
 		program = selftest("kvm", "x86/change_pte_test")
+	if not program:
+		return
 	for title, append in MMUS:
 		lines = run_selftest(tally, f"change_pte {title}", "bare", program, "-s 0", svm=True,
 				     accel="tcg", append=f"kunit.autorun=0 {append}")
