@@ -9,7 +9,7 @@ from bench.report import table
 from checks.fake import FakeCase
 from guests import kernel, qemu, xen
 from guests.job import number
-from guests.kunit import cases, kunit
+from guests.kunit import cases, kunit, without_strays
 from series.cmd import (EXIT_CONFIG, EXIT_GUEST, EXIT_HANG, EXIT_MISSING, EXIT_USAGE, ToolError)
 
 MARKER = "guest-init: job ended with status"
@@ -138,6 +138,12 @@ class Guests(FakeCase):
 			self.assertIn(word, line)
 		os.environ["CC"] = "gcc-11"
 		self.assertIn("CC=gcc-11", kernel.make_command("tree", "out"))
+
+	def test_stray_line_in_ktap_header_is_dropped(self):
+		header = ["KTAP version 1", "1..1", "    KTAP version 1"]
+		rest = ["    # Subtest: s", "    1..1", "noise", "    ok 1 a", "ok 1 s"]
+		self.assertEqual(list(without_strays([*header, "Freeing initrd memory: 1424K", "x", *rest])),
+				 [*header, *rest])
 
 	def test_kunit_results_are_counted_by_case(self):
 		report = {"test_cases": [], "sub_groups": [{"name": "s", "sub_groups": [], "test_cases": [
