@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from series.cmd import (EXIT_FETCH, EXIT_UNSAVED, EXIT_USAGE, ROOT, ToolError, build_dir,
+from series.cmd import (EXIT_FETCH, EXIT_UNSAVED, ROOT, ToolError, build_dir,
 			log_command, main, remove, replaced, run, say)
 
 VERSION = "7.3"
@@ -244,8 +244,7 @@ def ensure_base():
 		version = tree_version(tmp)
 		say(f"importing Linux {version} into git (about a minute)")
 		import_git(tmp, version, want or {"tarball": tarball.name})
-	for other in ("base",):		# a second work tree of the old base is stale now
-		remove(build_dir() / other / "linux")
+	remove(build_dir() / "base" / "linux")	# the old base's second work tree
 	return linux
 
 
