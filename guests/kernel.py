@@ -22,6 +22,7 @@ KERNELS = ("base", "series")
 CONFIG_SETS = {
 	"lean": ("lean", "kunit"),
 	"debug": ("lean", "kunit", "debug"),
+	"noxen": ("lean", "kunit", "noxen"),
 }
 SERIES_ONLY = "kunit-series"
 
