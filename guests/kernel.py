@@ -21,7 +21,8 @@ KERNELS = ("base", "series")
 # A config is a list of fragments, merged in order; what only the series has is last.
 CONFIG_SETS = {
 	"lean": ("lean", "kunit"),
-	"debug": ("lean", "kunit", "debug"),
+	"full": ("lean", "kunit", "full"),
+	"debug": ("lean", "kunit", "full", "debug"),
 	"noxen": ("lean", "kunit", "noxen"),
 }
 SERIES_ONLY = "kunit-series"
