@@ -21,8 +21,8 @@ KERNELS = ("base", "series")
 # A config is a list of fragments, merged in order; what only the series has is last.
 CONFIG_SETS = {
 	"lean": ("lean", "kunit"),
-	"full": ("lean", "kunit", "full"),
-	"debug": ("lean", "kunit", "full", "debug"),
+	"disk": ("lean", "kunit", "disk"),
+	"debug": ("lean", "kunit", "disk", "debug", "lockdep"),
 	"noxen": ("lean", "kunit", "noxen"),
 }
 SERIES_ONLY = "kunit-series"
