@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of what CONFIG_DEBUG_VM makes of misused page table protection
+ * transactions: it warns, and leaves entries alone where it can.
+ */
+#include <kunit/test.h>
+
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/pgtable.h>
+#include <linux/uaccess.h>
+
+struct misuse_ctx {
+	struct vm_area_struct *vma;
+	unsigned long addr;
+	pte_t *ptep;
+	spinlock_t *ptl;
+};
+
+static void lock_entry(struct kunit *test, unsigned int index)
+{
+	struct misuse_ctx *ctx = test->priv;
+
+	ctx->ptep = get_locked_pte(current->mm, ctx->addr + index * PAGE_SIZE,
+				   &ctx->ptl);
+	KUNIT_ASSERT_NOT_NULL(test, ctx->ptep);
+}
+
+static void unlock_entry(struct misuse_ctx *ctx)
+{
+	pte_unmap_unlock(ctx->ptep, ctx->ptl);
+	flush_tlb_range(ctx->vma, ctx->addr, ctx->addr + PMD_SIZE);
+}
+
+static pte_t take(struct misuse_ctx *ctx, unsigned int i)
+{
+	return ptep_get_and_clear(current->mm, ctx->addr + i * PAGE_SIZE,
+				  ctx->ptep + i);
+}
+
+static void put(struct misuse_ctx *ctx, unsigned int i, pte_t pte)
+{
+	set_pte_at(current->mm, ctx->addr + i * PAGE_SIZE, ctx->ptep + i, pte);
+}
+
+static pte_t start(struct misuse_ctx *ctx, unsigned int index, unsigned int nr)
+{
+	return modify_prot_start_ptes(ctx->vma, ctx->addr + index * PAGE_SIZE,
+				      ctx->ptep, nr);
+}
+
+static void commit(struct misuse_ctx *ctx, unsigned int index, pte_t old,
+		   pte_t pte, unsigned int nr)
+{
+	modify_prot_commit_ptes(ctx->vma, ctx->addr + index * PAGE_SIZE,
+				ctx->ptep, old, pte, nr);
+}
+
+/* The first and the last entries of a table, with no entry or too many. */
+static void bad_numbers_are_refused(struct kunit *test)
+{
+	static const unsigned int bad[][2] = {
+		{ 0, 0 }, { 0, PTRS_PER_PTE + 1 }, { PTRS_PER_PTE - 1, 2 },
+	};
+	struct misuse_ctx *ctx = test->priv;
+	pte_t before, old, after;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		kunit_warning_suppress(test) {
+			lock_entry(test, bad[i][0]);
+			before = ptep_get(ctx->ptep);
+			old = start(ctx, bad[i][0], bad[i][1]);
+			commit(ctx, bad[i][0], before, pte_wrprotect(before),
+			       bad[i][1]);
+			after = ptep_get(ctx->ptep);
+			unlock_entry(ctx);
+
+			/* Elsewhere a place warns only once. */
+			if (!i || (IS_ENABLED(CONFIG_X86_64) && !IS_ENABLED(CONFIG_UML)))
+				KUNIT_EXPECT_NE(test, KUNIT_SUPPRESSED_WARNING_COUNT(), 0);
+		}
+		KUNIT_EXPECT_TRUE(test, pte_none(old));
+		KUNIT_EXPECT_TRUE(test, pte_same(before, after));
+	}
+}
+
+static void absent_entries_are_refused(struct kunit *test)
+{
+	struct misuse_ctx *ctx = test->priv;
+	pte_t saved, old, after;
+
+	kunit_warning_suppress(test) {
+		lock_entry(test, 0);
+		saved = take(ctx, 0);
+		old = start(ctx, 0, 1);
+		commit(ctx, 0, old, pte_wrprotect(saved), 1);
+		after = ptep_get(ctx->ptep);
+		put(ctx, 0, saved);
+		unlock_entry(ctx);
+
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+	KUNIT_EXPECT_TRUE(test, pte_none(old));
+	KUNIT_EXPECT_TRUE(test, pte_none(after));
+}
+
+/* Two pages may be consecutive in one order, but not in both. */
+static void pages_out_of_order_are_noticed(struct kunit *test)
+{
+	struct misuse_ctx *ctx = test->priv;
+	pte_t entries[2];
+	unsigned int i;
+
+	kunit_warning_suppress(test) {
+		lock_entry(test, 0);
+		entries[0] = ptep_get(ctx->ptep);
+		entries[1] = ptep_get(ctx->ptep + 1);
+		for (i = 0; i < 2; i++) {
+			start(ctx, 0, 2);
+			take(ctx, 0);
+			take(ctx, 1);
+			swap(entries[0], entries[1]);
+			put(ctx, 0, entries[0]);
+			put(ctx, 1, entries[1]);
+		}
+		unlock_entry(ctx);
+
+		KUNIT_EXPECT_NE(test, KUNIT_SUPPRESSED_WARNING_COUNT(), 0);
+	}
+}
+
+static void another_page_is_noticed(struct kunit *test)
+{
+	struct misuse_ctx *ctx = test->priv;
+	pte_t first, second, old;
+
+	kunit_warning_suppress(test) {
+		lock_entry(test, 0);
+		first = ptep_get(ctx->ptep);
+		second = ptep_get(ctx->ptep + 1);
+		old = start(ctx, 0, 1);
+		commit(ctx, 0, old, pte_wrprotect(second), 1);
+		take(ctx, 0);
+		put(ctx, 0, first);
+		unlock_entry(ctx);
+
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+}
+
+static void change_by_others_is_noticed(struct kunit *test)
+{
+	struct misuse_ctx *ctx = test->priv;
+	pte_t second, old;
+
+	kunit_warning_suppress(test) {
+		lock_entry(test, 0);
+		old = start(ctx, 0, 1);
+		second = take(ctx, 1);
+		take(ctx, 0);
+		put(ctx, 0, second);
+		commit(ctx, 0, old, old, 1);
+		take(ctx, 0);
+		put(ctx, 0, old);
+		put(ctx, 1, second);
+		unlock_entry(ctx);
+
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+}
+
+static int misuse_init(struct kunit *test)
+{
+	static const unsigned int used[] = { 0, 1, PTRS_PER_PTE - 1, PTRS_PER_PTE };
+	struct misuse_ctx *ctx;
+	unsigned long addr;
+	unsigned int i;
+
+	if (!IS_ENABLED(CONFIG_DEBUG_VM))
+		kunit_skip(test, "needs CONFIG_DEBUG_VM");
+
+	ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, ctx);
+	addr = kunit_vm_mmap(test, NULL, 0, 3 * PMD_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_ANONYMOUS | MAP_PRIVATE, 0);
+	KUNIT_ASSERT_NE(test, addr, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(addr));
+	ctx->addr = ALIGN(addr, PMD_SIZE);
+
+	mmap_write_lock(current->mm);
+	ctx->vma = find_vma(current->mm, ctx->addr);
+	vm_flags_set(ctx->vma, VM_NOHUGEPAGE);
+	mmap_write_unlock(current->mm);
+
+	for (i = 0; i < ARRAY_SIZE(used); i++) {
+		u8 __user *p = (u8 __user *)(ctx->addr + used[i] * PAGE_SIZE);
+
+		KUNIT_ASSERT_EQ(test, put_user(i, p), 0);
+	}
+	test->priv = ctx;
+	return 0;
+}
+
+static struct kunit_case misuse_test_cases[] = {
+	KUNIT_CASE(bad_numbers_are_refused),
+	KUNIT_CASE(absent_entries_are_refused),
+	KUNIT_CASE(pages_out_of_order_are_noticed),
+	KUNIT_CASE(another_page_is_noticed),
+	KUNIT_CASE(change_by_others_is_noticed),
+	{}
+};
+
+static struct kunit_suite misuse_test_suite = {
+	.name = "modify_prot_misuse",
+	.init = misuse_init,
+	.test_cases = misuse_test_cases,
+};
+
+kunit_test_suite(misuse_test_suite);
+
+MODULE_DESCRIPTION("Tests of misused page table protection transactions");
+MODULE_LICENSE("GPL");
