@@ -29,7 +29,7 @@ static void lock_entry(struct kunit *test, unsigned int index)
 static void unlock_entry(struct misuse_ctx *ctx)
 {
 	pte_unmap_unlock(ctx->ptep, ctx->ptl);
-	flush_tlb_range(ctx->vma, ctx->addr, ctx->addr + PMD_SIZE);
+	flush_tlb_mm(current->mm);
 }
 
 static pte_t take(struct misuse_ctx *ctx, unsigned int i)
