@@ -10,6 +10,8 @@
 #include <linux/pgtable.h>
 #include <linux/uaccess.h>
 
+#include <asm/tlbflush.h>
+
 struct misuse_ctx {
 	struct vm_area_struct *vma;
 	unsigned long addr;
