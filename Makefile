@@ -3,7 +3,7 @@
 
 # Given to the tooling if they are set, on make's command line or in the environment.
 VARIABLES := O V J LINUX DL_DIR LLVM CC ARCH CROSS_COMPILE HOSTCC W C \
-	GUEST KERNEL CONFIG SMP MEM ACCEL XEN QEMU FORCE KERNEL_ORG
+	GUEST KERNEL CONFIG SMP MEM ACCEL XEN QEMU FORCE KERNEL_ORG TOPIC PREVIOUS
 $(foreach v,$(VARIABLES),$(if $(filter undefined,$(origin $v)),,$(eval export $v)))
 
 # make's built-in default is not a choice of the user's.
@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help deps base series tree refresh kernel shell kunit bench run test clean
+.PHONY: help deps base series tree refresh mail kernel shell kunit bench run test clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,7 @@ help:
 #:   series    complete patches in build/series/<n>-<topic>/, for git am and quilt
 #:   tree      build/linux: a git tree of the base with one commit per patch
 #:   refresh   take commits edited in build/linux back into patches/ and the payload
+#:   mail      mails with cover letter and recipients in build/mail; never sends    TOPIC= PREVIOUS=
 #:   base      only fetch, verify and lay the base tree
 #:
 #: Kernels and guests
@@ -51,6 +52,8 @@ help:
 #:   ACCEL=auto|tcg|kvm accelerator; auto takes KVM only if it boots something
 #:   SMP=1 MEM=2048     vCPUs and MiB of a guest
 #:   J=2 V=1 LLVM=1 CC= jobs, verbosity and compiler, as in the kernel's build
+#:   TOPIC=1-<topic>    make mail: only this topic; default all
+#:   PREVIOUS=<commit>  make mail: range-diff against this commit; default tag sent/<topic>-v<n-1>
 #:   FORCE=1            make tree: drop work in build/linux that was not refreshed
 
 deps:
@@ -67,6 +70,9 @@ tree: deps
 
 refresh: deps
 	@$(PYTHON) -m series.refresh
+
+mail: deps
+	@$(PYTHON) -m series.mail
 
 kernel: deps
 	@$(PYTHON) -m guests.kernel $(or $(KERNEL),series)

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
 """Checks of the patches themselves: checkpatch, round trip, git am, topics alone."""
+import contextlib
 import re
 import shutil
 import tempfile
+import unittest.mock
 from pathlib import Path
 
 from checks.fake import contents, git
 from series import patches
 from series.assemble import assemble
 from series.cmd import ROOT, build_dir, remove, run
+from series.mail import make_mails
 from series.refresh import refresh
 from series.tree import commit_series, make_tree
 
@@ -55,10 +58,10 @@ def round_trip():
 		assert not changed, f"refresh after tree changes {' '.join(changed)}"
 
 
-def git_am():
-	"""Assert that git am of build/series on a pristine tree gives build/linux's tree."""
-	linux, series = build_dir() / "linux", patches.load()
-	out = assemble()
+@contextlib.contextmanager
+def pristine(series):
+	"""Yield a work tree of the base that holds the folders @series touches."""
+	linux = build_dir() / "linux"
 	folders = sorted({str(Path(f).parent) for p in series for f in [*p.files(), *p.payload]})
 	tree = build_dir() / "rehearsal"
 	remove(tree)
@@ -67,12 +70,49 @@ def git_am():
 		git(linux, "worktree", "add", "-q", "--no-checkout", "--detach", str(tree), "base")
 		git(tree, "sparse-checkout", "set", *folders)
 		git(tree, "checkout", "-q")
-		git(tree, "am", "-q", *[str(out / p.label) for p in series])
-		assert git(tree, "rev-parse", "HEAD^{tree}") == git(linux, "rev-parse", "HEAD^{tree}"), \
-			"git am gives another tree than make tree"
+		yield tree
 	finally:
 		remove(tree)
 		git(linux, "worktree", "prune")
+
+
+def git_am():
+	"""Assert that git am of build/series on a pristine tree gives build/linux's tree."""
+	linux, series = build_dir() / "linux", patches.load()
+	out = assemble()
+	with pristine(series) as tree:
+		git(tree, "am", "-q", *[str(out / p.label) for p in series])
+		assert git(tree, "rev-parse", "HEAD^{tree}") == git(linux, "rev-parse", "HEAD^{tree}"), \
+			"git am gives another tree than make tree"
+
+
+def rehearse_mails():
+	"""Assert that what a maintainer makes of each topic's mails is what we have.
+
+	git am of the mbox on the base gives the same tree, authors and messages, the
+	latter with the sender's Signed-off-by.
+	"""
+	linux, series = build_dir() / "linux", patches.load()
+	name, mail = "A Sender", "sender@example.org"
+	sender = unittest.mock.patch.dict("os.environ", GIT_COMMITTER_NAME=name, GIT_COMMITTER_EMAIL=mail)
+	with pristine(series) as tree, tempfile.TemporaryDirectory() as tmp:
+		with sender:
+			out = make_mails(folder=Path(tmp))
+		for topic in patches.topics():
+			mine = [p for p in series if p.topic == topic]
+			want = [c for c, _ in commit_series(linux, mine)]
+			git(tree, "checkout", "-q", "--detach", "base")
+			git(tree, "am", "-q", "--empty=drop", str(out / f"{topic}.mbox"))
+			have = git(tree, "rev-list", "--reverse", "base..HEAD").split()
+			assert len(have) == len(want), f"{topic}: {len(have)} commits of {len(want)} patches"
+			for ours, theirs in zip(want, have):
+				for what in ("%T", "%an <%ae>", "%ad"):
+					a, b = (git(tree, "log", "-1", f"--format={what}", c) for c in (ours, theirs))
+					assert a == b, f"{topic}: git am makes '{b.strip()}' of '{a.strip()}'"
+				a, b = (git(tree, "log", "-1", "--format=%B", c).strip() for c in (ours, theirs))
+				sign_off = f"Signed-off-by: {name} <{mail}>"
+				assert b.endswith(sign_off) and b.removesuffix(sign_off).strip() == a, \
+					f"{topic}: git am changes the message of '{a.splitlines()[0]}'"
 
 
 def quilt():
@@ -98,6 +138,8 @@ def check_patches(tally):
 		round_trip()
 	with tally.step("series: git am in a pristine tree gives the same tree"):
 		git_am()
+	with tally.step("mail: git am of each topic's mbox on the base gives the same commits"):
+		rehearse_mails()
 	with tally.step("series: quilt applies it without fuzz"):
 		quilt()
 	series, linux = patches.load(), build_dir() / "linux"

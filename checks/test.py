@@ -16,6 +16,7 @@ from guests.qemu import check_tools
 from series.cmd import main
 
 PARTS = ("tooling", "patches", "guests")
+UNIT_TESTS = ("checks.test_series", "checks.test_guests", "checks.test_mail")
 
 
 class Counted(unittest.TextTestResult):
@@ -44,7 +45,7 @@ class Counted(unittest.TextTestResult):
 def check_tooling(tally):
 	"""Run the unit tests of the tooling."""
 	Counted.tally = tally
-	suite = unittest.defaultTestLoader.loadTestsFromNames(["checks.test_series", "checks.test_guests"])
+	suite = unittest.defaultTestLoader.loadTestsFromNames(UNIT_TESTS)
 	unittest.TextTestRunner(stream=sys.stderr, resultclass=Counted, buffer=True, verbosity=0).run(suite)
 
 

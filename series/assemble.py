@@ -10,6 +10,7 @@ of this tooling is needed to use them:
 """
 import argparse
 
+from bench.figures import fill
 from series import patches
 from series.cmd import ROOT, build_dir, main, replaced, run, say
 
@@ -44,7 +45,7 @@ def assemble(root=ROOT):
 			(tmp / topic / "series").write_text("".join(f"{p.name}\n" for p in mine))
 			cover = root / "patches" / topic / "cover.txt"
 			if cover.is_file():
-				(tmp / topic / "cover-letter.txt").write_text(cover.read_text())
+				(tmp / topic / "cover-letter.txt").write_text(fill(cover.read_text(), root))
 		(tmp / "series").write_text("".join(f"{name}\n" for name in order))
 	say(f"{out}: {len(order)} patches in {len(patches.topics(root))} topics")
 	return out

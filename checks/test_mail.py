@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of make mail and of the figures in cover letters."""
+import email.policy
+import json
+import os
+import subprocess
+
+from bench import figures
+from checks.fake import FakeCase, git
+from series import mail
+from series.assemble import assemble
+from series.cmd import EXIT_USAGE, ToolError
+
+# As much of get_maintainer.pl as the mails need: its --roles output.
+GET_MAINTAINER = """#!/bin/sh
+echo 'Änne Maintainer <m@example.org> (maintainer:MEMORY (A, B))'
+echo '"R. E. Viewer" <r@example.org> (reviewer:MEMORY (A, B))'
+grep -q thirtieth "$5" &&
+	echo 'Both <b@example.org> (reviewer:MEMORY (A, B),maintainer:TESTS)'
+echo 'linux-mm@kvack.org (open list:MEMORY (A, B))'
+"""
+RESULTS = [{"kernel": kernel, "guest": "bare", "bench": "mprotect", "case": "anon-4k", "pages": 16,
+	    "metric": "instructions_per_pte", "value": value} for kernel, value in (("base", 524.29),
+										     ("series", 290.63))]
+
+
+class Refusals:
+	"""assertRaises for ToolError with its words."""
+
+	def refused(self, words, function, *args):
+		with self.assertRaises(ToolError) as caught:
+			function(*args)
+		self.assertEqual(caught.exception.code, EXIT_USAGE)
+		self.assertIn(words, str(caught.exception))
+		self.assertNotIn("\n", str(caught.exception))
+
+
+class Mail(Refusals, FakeCase):
+	"""What make mail writes."""
+
+	def setUp(self):
+		super().setUp()
+		script = self.linux / "scripts" / "get_maintainer.pl"
+		script.parent.mkdir()
+		script.write_text(GET_MAINTAINER)
+		script.chmod(0o755)
+		os.environ.update(GIT_COMMITTER_NAME="Sénder", GIT_COMMITTER_EMAIL="s@example.org",
+				  HOME=str(self.tmp), GIT_CONFIG_NOSYSTEM="1")
+		os.environ.pop("PREVIOUS", None)
+
+	def cover(self, text):
+		(self.root / "patches" / "1-topic" / "cover.txt").write_text(text)
+
+	def mails(self):
+		folder = mail.make_mails(None, self.root) / "1-topic"
+		return [email.message_from_bytes(p.read_bytes(), policy=email.policy.default)
+			for p in sorted(folder.iterdir())]
+
+	def test_cover_letter_and_numbers(self):
+		cover, first, second = self.mails()
+		self.assertEqual(cover["Subject"], "[PATCH 0/2] mm: cover")
+		self.assertEqual(first["Subject"], "[PATCH 1/2] mm: rename the fifth line")
+		self.assertEqual(second["Subject"], "[PATCH 2/2] mm: extend the new file")
+		text = cover.get_content()
+		self.assertIn("\nText.\n", "\n" + text)
+		self.assertIn("\n 2 files changed, 5 insertions(+), 2 deletions(-)\n", text)
+		self.assertIn("\nbase: Linux 7.3.4\n\n-- \n", text)
+		self.assertNotIn("***", text)
+
+	def test_recipients(self):
+		cover, first, second = self.mails()
+		self.assertEqual(first["To"], "Änne Maintainer <m@example.org>")
+		self.assertEqual(first["Cc"], '"R. E. Viewer" <r@example.org>, linux-mm@kvack.org')
+		self.assertEqual(second["To"], "Änne Maintainer <m@example.org>, Both <b@example.org>")
+		self.assertEqual(cover["To"], second["To"])
+		self.assertEqual(cover["Cc"], first["Cc"])
+		raw = (self.tmp / "build" / "mail" / "1-topic.mbox").read_bytes()
+		self.assertTrue((head := raw.partition(b"\n\n")[0]).isascii(), head)
+
+	def test_text_that_is_not_ascii(self):
+		self.cover("mm: cöver\n\nJérôme.\n")
+		cover = self.mails()[0]
+		self.assertEqual(cover["Subject"], "[PATCH 0/2] mm: cöver")
+		self.assertIn("Jérôme.", cover.get_content())
+
+	def test_signed_off_by_the_sender_and_from_the_author(self):
+		_, first, _ = self.mails()
+		self.assertEqual(first["From"], "Sénder <s@example.org>")
+		text = first.get_content()
+		self.assertTrue(text.startswith("From: A Uthor <a@example.org>\n\n"), text)
+		self.assertIn("\nSigned-off-by: Sénder <s@example.org>\n---\n", text)
+
+	def test_sender_must_be_known(self):
+		for variable, key in (("GIT_COMMITTER_NAME", "user.name"), ("GIT_COMMITTER_EMAIL", "user.email")):
+			with self.subTest(key):
+				saved = os.environ.pop(variable)
+				self.refused(f"no {key} for the Signed-off-by", mail.make_mails, None, self.root)
+				self.assertFalse((self.tmp / "build" / "mail").exists())
+				os.environ[variable] = saved
+		git(self.root, "init", "-q")
+		git(self.root, "config", "user.email", "config@example.org")
+		del os.environ["GIT_COMMITTER_EMAIL"]
+		self.assertEqual(mail.identity(self.root), ("Sénder", "config@example.org"))
+
+	def test_settings_of_the_sender_change_nothing(self):
+		(self.tmp / ".gitconfig").write_text("[format]\n\tsubjectPrefix = X\n\tattach\n\tcc = x@example.org\n")
+		self.assertEqual(self.mails()[1]["Subject"], "[PATCH 1/2] mm: rename the fifth line")
+		self.assertNotIn("x@example.org", self.mails()[1]["Cc"])
+
+	def test_mbox_applies_with_git_am(self):
+		folder = mail.make_mails(None, self.root)
+		git(self.linux, "init", "-q")
+		git(self.linux, "add", "-A", "-f")
+		git(self.linux, "commit", "-qm", "base")
+		git(self.linux, "am", "-q", "--empty=drop", str(folder / "1-topic.mbox"))
+		tree = self.tmp / "build" / "linux"
+		self.assertEqual(git(self.linux, "rev-parse", "HEAD^{tree}"), git(tree, "rev-parse", "HEAD^{tree}"))
+
+	def test_base_from_git_is_named_by_its_commit(self):
+		git(self.linux, "init", "-q")
+		git(self.linux, "add", "-A", "-f")
+		git(self.linux, "commit", "-qm", "base")
+		head = git(self.linux, "rev-parse", "HEAD").strip()
+		self.assertIn(f"\nbase-commit: {head}\n", self.mails()[0].get_content())
+		(self.linux / "mm" / "code.c").write_text((self.linux / "mm" / "code.c").read_text() + "int x;\n")
+		self.assertIn("\nbase: Linux 7.3.4\n", self.mails()[0].get_content())
+
+	def test_rfc_and_second_version_with_range_diff(self):
+		git(self.root, "init", "-q")
+		git(self.root, "add", "-A")
+		git(self.root, "commit", "-qm", "x")
+		git(self.root, "tag", "sent/1-topic-v1")
+		self.cover("[RFC v2] mm: cover\n\nText.\n")
+		path = next((self.root / "patches" / "1-topic").glob("0002-*"))
+		path.write_text(path.read_text().replace("line_thirty", "line_30th"))
+		cover, first, second = self.mails()
+		self.assertEqual(cover["Subject"], "[RFC PATCH v2 0/2] mm: cover")
+		self.assertEqual(second["Subject"], "[RFC PATCH v2 2/2] mm: extend the new file")
+		text = cover.get_content()
+		self.assertIn("Range-diff against v1:\n1:", text)
+		self.assertRegex(text, r"2:  \w+ ! 2:  \w+ mm: extend the new file")
+		self.assertRegex(text, r"\n +-\+int line_thirty;\n +\+\+int line_30th;")
+		self.assertNotIn("Range-diff", first.get_content())
+
+	def test_bad_input_is_refused(self):
+		self.refused("unknown topic '9-x': known are 1-topic", mail.make_mails, "9-x", self.root)
+		for text in ("mm: no empty line\nText.\n", "[RFX] mm: cover\n\nText.\n", "mm: cover\n"):
+			with self.subTest(text):
+				self.cover(text)
+				self.refused("is malformed", mail.make_mails, None, self.root)
+		(self.root / "patches" / "1-topic" / "cover.txt").unlink()
+		self.refused("cover.txt is missing", mail.make_mails, None, self.root)
+
+	def test_failure_keeps_the_mails_of_before(self):
+		folder = mail.make_mails(None, self.root)
+		before = (folder / "1-topic.mbox").read_bytes()
+		self.cover("mm: cover\n\n{bare:16:base}\n")
+		self.refused("results.json is missing", mail.make_mails, None, self.root)
+		self.assertEqual(before, (folder / "1-topic.mbox").read_bytes())
+		self.assertEqual(len(list((folder / "1-topic").iterdir())), 3)
+
+
+class Figures(Refusals, FakeCase):
+	"""Placeholders in cover letters."""
+
+	def setUp(self):
+		super().setUp()
+		path = self.root / figures.RESULTS
+		path.parent.mkdir(parents=True)
+		path.write_text(json.dumps(RESULTS))
+
+	def fill(self, text):
+		return figures.fill(text, self.root)
+
+	def test_figures_come_from_the_results(self):
+		self.assertEqual(self.fill("{bare:16:base} and {bare:16:series}"), "524 and 291")
+		self.assertEqual(self.fill("[{bare:16:base|8}] [{:16:base|8.1}]"), "[     524] [   524.3]")
+		self.assertEqual(self.fill("{bare/mprotect/anon-4k/instructions_per_pte:16:ratio}"), "0.554")
+
+	def test_other_braces_stay(self):
+		for text in ("__task_lazy_mmu_mode_{pause,resume}()", "{ a: b: c }", "{a:b}", "{}"):
+			self.assertEqual(self.fill(text), text)
+
+	def test_missing_figures_are_refused_with_what_is_known(self):
+		for text, words in (("{xen:16:base}", "guest 'xen' is unknown there, known are bare"),
+				    ("{bare:17:base}", "pages '17' is unknown there, known are 16"),
+				    ("{bare:16:best}", "kernel 'best' is unknown there, known are base series"),
+				    ("{bare/fork:16:ratio}", "bench 'fork' is unknown there, known are mprotect"),
+				    ("{a/b/c/d/e:16:base}", "bad placeholder")):
+			with self.subTest(text):
+				self.refused(words, self.fill, text)
+		(self.root / figures.RESULTS).unlink()
+		self.refused("make bench", self.fill, "{bare:16:base}")
+		self.assertEqual(self.fill("none needed"), "none needed")
+
+	def test_make_series_fills_the_cover_letter(self):
+		(self.root / "patches" / "1-topic" / "cover.txt").write_text("mm: x\n\n{bare:16:base}\n")
+		text = (assemble(self.root) / "1-topic" / "cover-letter.txt").read_text()
+		self.assertEqual(text, "mm: x\n\n524\n")
+
+	def test_the_program_reads_standard_input(self):
+		done = subprocess.run(["python3", "-m", "bench.figures"], input="plain {x}\n", text=True,
+				      capture_output=True, check=False)
+		self.assertEqual((done.returncode, done.stdout), (0, "plain {x}\n"))

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0
+"""make mail: the mails of each topic in build/mail/, ready to be sent. Never sends.
+
+build/mail/<topic>/ holds what git format-patch makes, with cover letter, your
+Signed-off-by, and recipients by the tree's get_maintainer.pl (maintainers in To,
+reviewers and lists in Cc; the cover letter goes to all of them). build/mail/<topic>.mbox
+is the same as one file.
+
+  git send-email build/mail/1-xen-lazy-mmu/*.patch
+  b4 shazam -m build/mail/1-xen-lazy-mmu.mbox        # what a maintainer would do
+
+The first line of patches/<topic>/cover.txt is the subject. "[RFC]", "[v2]" or "[RFC v2]"
+before it goes to all mails. After sending, tag what was sent as sent/<topic>-v<n>: from
+the next version on, the cover letter has a range-diff against it.
+"""
+import argparse
+import email.header
+import email.utils
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.figures import fill
+from series import patches
+from series.base import tree_version
+from series.cmd import ROOT, ToolError, build_dir, main, replaced, run, say
+from series.tree import commit_series, git, make_tree
+
+TAG = re.compile(r"^\[(RFC)?(?: ?v(\d+))?\] ")
+BLURB = "*** BLURB HERE ***"
+SUBJECT = "*** SUBJECT HERE ***"
+MIME = "MIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: 8bit"
+# --nofixes: the base has no history in which to look up who made the commit in a Fixes tag.
+MAINTAINER = ("--nogit", "--nogit-fallback", "--nofixes", "--roles")
+
+
+@dataclass
+class Cover:
+	"""The cover letter of a topic; @text has its figures filled in."""
+	subject: str
+	text: str
+	rfc: bool = False
+	version: int = 1
+
+	@classmethod
+	def read(cls, topic, root=ROOT):
+		"""Read patches/<topic>/cover.txt; raises ToolError if it is missing or malformed."""
+		path = root / "patches" / topic / "cover.txt"
+		if not path.is_file():
+			raise ToolError(f"{path} is missing: write subject, empty line, text")
+		subject, gap, text = fill(path.read_text(), root).partition("\n\n")
+		tag = TAG.match(subject)
+		if not gap or "\n" in subject or subject.startswith("[") and not tag:
+			raise ToolError(f"{path} is malformed: the first line is the subject, \"[RFC]\", \"[v2]\" or "
+					"\"[RFC v2]\" may come before it, the second is empty")
+		if not tag:
+			return cls(subject, text.strip())
+		return cls(subject[tag.end():], text.strip(), bool(tag[1]), int(tag[2] or 1))
+
+
+def identity(root=ROOT):
+	"""Return (name, address) of the submitter by git's rules, without git's guesses.
+
+	Raises ToolError if there is none: a Signed-off-by is a person's.
+	"""
+	found = []
+	for variable, key in (("GIT_COMMITTER_NAME", "user.name"), ("GIT_COMMITTER_EMAIL", "user.email")):
+		value = os.environ.get(variable) or git(root, "config", key, check=False)
+		if not value:
+			raise ToolError(f"no {key} for the Signed-off-by of the mails: git config --global {key} ...")
+		found.append(value)
+	return tuple(found)
+
+
+def base_line(linux):
+	"""Return the line that names the base: a commit if it came from git, else a version.
+
+	The commit that make tree made of a tarball is known to nobody else. The
+	"index" lines of the mails are those of any git tree, so git am -3 and
+	b4's --guess-base work.
+	"""
+	source = json.loads((linux / ".git" / "base-source").read_text())
+	unchanged = source.get("diff") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	if "head" in source and unchanged:
+		return f"base-commit: {source['head']}"
+	return f"base: Linux {tree_version(linux)}"
+
+
+def recipients(linux, mail):
+	"""Return (To, Cc) of a mail as lists of addresses, in get_maintainer.pl's order.
+
+	What has no maintainer is sent to the lists.
+	"""
+	# Only the tree's own settings count, not those in a home directory.
+	out = run(["scripts/get_maintainer.pl", *MAINTAINER, mail], cwd=linux,
+		  env={"HOME": str(build_dir())}).stdout
+	to, cc = [], []
+	for line in out.splitlines():
+		if match := re.match(r"(.*?@\S+) \((.*)\)$", line):
+			(to if re.search(r"\b(maintainer|chief penguin):", match[2]) else cc).append(match[1])
+	return (to, cc) if to else (cc, [])
+
+
+def address_header(name, addresses):
+	"""Return a header with one address per line, encoded where a name is not ASCII."""
+	coded = []
+	for address in addresses:
+		who, mail = email.utils.parseaddr(address)
+		coded.append(email.utils.formataddr((who, mail), "utf-8"))
+	return f"{name}: " + ",\n\t".join(coded) + "\n" if coded else ""
+
+
+def address(mail, to, cc):
+	"""Insert To and Cc after the Subject of a mail file."""
+	head, gap, rest = mail.read_text().partition("\n\n")
+	mail.write_text(head + "\n" + (address_header("To", to) + address_header("Cc", cc)).rstrip() + gap + rest)
+
+
+def union(lists):
+	"""Return the elements of @lists without duplicates, in order of appearance."""
+	return list(dict.fromkeys(a for l in lists for a in l))
+
+
+def previous_tip(linux, topic, version, root=ROOT):
+	"""Return the commit of the version that was sent before, on this base, or None."""
+	tag = os.environ.get("PREVIOUS") or f"sent/{topic}-v{version - 1}"
+	if not git(root, "rev-parse", "-q", "--verify", f"{tag}^{{commit}}", check=False):
+		if version > 1 or os.environ.get("PREVIOUS"):
+			say(f"note: {topic}: no commit or tag {tag} in this repository, so no range-diff")
+		return None
+	with tempfile.TemporaryDirectory() as tmp:
+		archive = run(["git", "-C", root, "archive", "--format=tar", tag], text=False).stdout
+		run(["tar", "-xf", "-", "-C", tmp], stdin=archive, text=False)
+		mine = [p for p in patches.load(Path(tmp)) if p.topic == topic]
+		if not mine:
+			raise ToolError(f"{tag} has no topic {topic}: name another one with PREVIOUS=")
+		return commit_series(linux, mine, Path(tmp))[-1][0]
+
+
+def format_patch(linux, tip, cover, previous, out, who):
+	"""Run git format-patch for base..@tip into @out; return the mails, cover letter first."""
+	name, mail = who
+	argv = ["git", "-C", linux, "format-patch", "-q", "-o", out, "--cover-letter", "--signoff", "--from",
+		"--thread=shallow", "--no-attach", "--no-renames", "--diff-algorithm=myers",
+		f"--subject-prefix={'RFC ' if cover.rfc else ''}PATCH"]
+	if cover.version > 1:
+		argv.append(f"-v{cover.version}")
+	if previous:
+		argv.append(f"--range-diff=base..{previous}")
+	run([*argv, f"base..{tip}"], env={
+		"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": mail,
+		# No format.* of the user's: the same mails everywhere.
+		"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"})
+	return sorted(out.glob("*.patch"))
+
+
+def finish_cover(mail, cover, base, who):
+	"""Fill in subject, text and base of the cover letter that git made."""
+	text = mail.read_text()
+	# git encodes the headers of patches, but not those of the cover letter.
+	subject = cover.subject if cover.subject.isascii() else email.header.Header(cover.subject, "utf-8").encode()
+	text = re.sub(r"^From: .*(\n .*)*\n", lambda _: address_header("From", [email.utils.formataddr(who)]),
+		      text, count=1, flags=re.M)
+	text = text.replace(SUBJECT, subject, 1).replace(BLURB, cover.text, 1)
+	head, gap, rest = text.partition("\n\n")
+	if not rest.isascii() and "\nContent-Type:" not in head:
+		head += "\n" + MIME
+	body, signature, version = rest.rpartition("\n-- \n")
+	mail.write_text(f"{head}{gap}{body.rstrip()}\n\n{base}\n{signature}{version}")
+
+
+def mail_topic(linux, topic, series, out, who, root=ROOT):
+	"""Write the mails of one topic into @out; return their paths."""
+	cover = Cover.read(topic, root)
+	tip = commit_series(linux, [p for p in series if p.topic == topic], root)[-1][0]
+	previous = previous_tip(linux, topic, cover.version, root)
+	out.mkdir(parents=True)
+	first, *rest = format_patch(linux, tip, cover, previous, out, who)
+	finish_cover(first, cover, base_line(linux), who)
+	all_to, all_cc = [], []
+	for mail in rest:
+		to, cc = recipients(linux, mail)
+		address(mail, to, cc)
+		all_to.append(to)
+		all_cc.append(cc)
+	to = union(all_to)
+	address(first, to, [a for a in union(all_cc) if a not in to])
+	return [first, *rest]
+
+
+def make_mails(wanted=None, root=ROOT, folder=None):
+	"""Write the mails of the topic @wanted, or of all, to @folder (build/mail); return it.
+
+	Raises ToolError for an unknown topic, an incomplete cover letter or if the
+	submitter is unknown; what was there before stays then.
+	"""
+	known = patches.topics(root)
+	if wanted and wanted not in known:
+		raise ToolError(f"unknown topic '{wanted}': known are {' '.join(known)}")
+	who = identity(root)
+	linux, series = make_tree(root), patches.load(root)
+	folder = folder or build_dir() / "mail"
+	for topic in [wanted] if wanted else known:
+		with replaced(folder / topic) as tmp:
+			mails = [m.name for m in mail_topic(linux, topic, series, tmp, who, root)]
+		with replaced(folder / f"{topic}.mbox") as tmp:
+			tmp.write_bytes(b"".join((folder / topic / m).read_bytes() for m in mails))
+		say(f"{folder / topic}: {len(mails)} mails")
+	return folder
+
+
+def _main():
+	parser = argparse.ArgumentParser(description=__doc__,
+					 formatter_class=argparse.RawDescriptionHelpFormatter)
+	parser.add_argument("--topic", default=os.environ.get("TOPIC"), help="only this one; default all")
+	print(make_mails(parser.parse_args().topic))
+	return 0
+
+
+if __name__ == "__main__":
+	main(_main)
