@@ -3,7 +3,7 @@
 
 # Given to the tooling if they are set, on make's command line or in the environment.
 VARIABLES := O V J LINUX DL_DIR LLVM CC ARCH CROSS_COMPILE HOSTCC W C \
-	GUEST KERNEL CONFIG SMP MEM ACCEL XEN QEMU FORCE KERNEL_ORG TOPIC PREVIOUS
+	GUEST KERNEL HOST_KERNEL CONFIG SMP MEM ACCEL XEN QEMU FORCE KERNEL_ORG TOPIC PREVIOUS
 $(foreach v,$(VARIABLES),$(if $(filter undefined,$(origin $v)),,$(eval export $v)))
 
 # make's built-in default is not a choice of the user's.
@@ -35,8 +35,8 @@ help:
 #:
 #: Kernels and guests
 #:   kernel    build a kernel                     KERNEL=base|series CONFIG=lean|debug
-#:   shell     interactive shell in a guest       GUEST=bare|xen KERNEL= SMP= MEM=
-#:   kunit     run the KUnit suites               GUEST=bare|xen|um KERNEL=
+#:   shell     interactive shell in a guest       GUEST=bare|xen|domU KERNEL= SMP= MEM=
+#:   kunit     run the KUnit suites               GUEST=bare|xen|domU|um KERNEL=
 #:   bench     base against series, instructions per pte, hypercalls; GUEST=bare|xen
 #:
 #: Other
@@ -47,7 +47,8 @@ help:
 #:   O=build            where everything that is built lands
 #:   LINUX=<tree>       use this Linux 7.3.y tree as the base (copied, never modified)
 #:   DL_DIR=<folder>    folder with linux-source-7.3.tar.xz and SHA256SUMS
-#:   XEN=<binary>       hypervisor to boot instead of Debian's, compressed or not
+#:   HOST_KERNEL=base   kernel around a guest in a guest (dom0's), if not the guest's own
+#:   XEN=4.17|4.20      hypervisor of a Debian package, or a binary, compressed or not
 #:   QEMU=<binary>      QEMU to use instead of qemu-system-x86_64
 #:   ACCEL=auto|tcg|kvm accelerator; auto takes KVM only if it boots something
 #:   SMP=1 MEM=2048     vCPUs and MiB of a guest

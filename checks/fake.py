@@ -95,7 +95,7 @@ class FakeCase(unittest.TestCase):
 		self.write_root(self.root)
 		saved = dict(os.environ)
 		self.addCleanup(lambda: (os.environ.clear(), os.environ.update(saved)))
-		for name in ("DL_DIR", "XEN", "QEMU", "CC", "LLVM", "FORCE", "V"):
+		for name in ("DL_DIR", "XEN", "QEMU", "HOST_KERNEL", "CC", "LLVM", "FORCE", "V"):
 			os.environ.pop(name, None)
 		os.environ["O"] = str(self.tmp / "build")
 		os.environ["LINUX"] = str(self.linux)

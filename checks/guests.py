@@ -15,6 +15,8 @@ from series.cmd import ROOT
 
 # The suite that Xen PV needs the fix for.
 LAZY_SUITE = "lazy_mmu_mode."
+# Guests inside a guest.
+NESTED = ("domU",)
 # Instructions per pte, series to base, at most; 4096 pages.
 RATIOS = {"bare": 0.36, "xen": 0.36}
 # The series under Xen has to queue this many updates per hypercall at least.
@@ -31,13 +33,18 @@ def check_kernels(tally):
 
 
 def check_kunit(tally):
-	"""Run the suites on the series: bare and Xen, plain and with debugging on two vCPUs; UML."""
+	"""Run the suites on the series: bare and Xen, plain and with debugging on two vCPUs; guests in a guest; UML."""
 	for kind in ("bare", "xen"):
 		for config, smp in (("lean", 1), ("debug", 2)):
 			results = []
 			with tally.step(f"kunit: {kind} guest, config {config}, {smp} vCPU: complete run"):
 				_, results = kunit.run_in_guest(kind, config=config, smp=smp)
 			tally.cases(f"kunit {kind} {config}:", results)
+	for kind in NESTED:
+		results = []
+		with tally.step(f"kunit: {kind} guest, config lean, 1 vCPU: complete run"):
+			_, results = kunit.run_in_guest(kind, smp=1, build_it=False)
+		tally.cases(f"kunit {kind} lean:", results)
 	results = []
 	with tally.step("kunit: um: complete run"):
 		_, results = kunit.run_on_um()
@@ -93,7 +100,7 @@ def converse(argv, steps, limit):
 
 def check_shell(tally):
 	"""Type into make shell as a person would."""
-	for kind in ("bare", "xen"):
+	for kind in ("bare", "xen", "domU"):
 		with tally.step(f"guest: make shell GUEST={kind} answers and powers off"):
 			converse(["make", "shell", f"GUEST={kind}"],
 				 [("/ # ", "echo answer=$((6 * 7))\n"), ("answer=42", "exit\n")], 120)

@@ -7,9 +7,10 @@ from pathlib import Path
 from bench import measure
 from bench.report import table
 from checks.fake import FakeCase
-from guests import kernel, qemu, xen
+from guests import kernel, nested, programs, qemu, xen
 from guests.job import number
 from guests.kunit import cases, kunit, without_strays
+from series import apt
 from series.cmd import (EXIT_CONFIG, EXIT_GUEST, EXIT_HANG, EXIT_MISSING, EXIT_USAGE, ToolError)
 
 MARKER = "guest-init: job ended with status"
@@ -29,10 +30,10 @@ class Guests(FakeCase):
 		self.assertEqual(caught.exception.code, code)
 		self.assertIn(words, str(caught.exception))
 
-	def console(self, script, timeout=20, may_warn=False):
+	def console(self, script, timeout=20, may_warn=False, prefix=""):
 		log = self.tmp / "console.log"
 		with log.open("w") as f:
-			return qemu.Console(log, f, timeout, may_warn).watch(["/bin/sh", "-c", script])
+			return qemu.Console(log, f, timeout, may_warn, prefix).watch(["/bin/sh", "-c", script])
 
 	def test_end_marker_is_success(self):
 		self.assertEqual(self.console(f"echo boot; echo '{MARKER} 0'").status, "ok")
@@ -78,13 +79,42 @@ class Guests(FakeCase):
 	def test_failure_names_the_log(self):
 		self.fails(EXIT_GUEST, str(self.tmp / "console.log"), self.console("exit 1").require)
 
+	def nested(self, script):
+		return self.console(script, prefix="guest| ")
+
+	def test_guest_in_a_guest_is_judged_by_its_own_lines(self):
+		result = self.nested(f"echo boot; echo 'guest| KTAP version 1'; echo 'guest| {MARKER} 0'")
+		self.assertEqual((result.status, result.lines), ("ok", ["KTAP version 1", f"{MARKER} 0"]))
+		self.assertEqual(result.console[0], "boot")
+		result = self.nested(f"echo 'guest| {MARKER} 3'; echo '{MARKER} 0'")
+		self.assertEqual((result.status, result.reason), ("failed", "job status 3"))
+		result = self.nested("echo 'guest| Kernel panic - not syncing: x'; sleep 60")
+		self.assertEqual((result.status, result.reason), ("warned", "Kernel panic - not syncing: x"))
+
+	def test_end_of_the_machine_around_a_guest_is_no_success(self):
+		result = self.nested(f"echo 'dom0: xl create failed'; echo '{MARKER} 0'; sleep 60")
+		self.assertEqual(result.status, "failed")
+		self.assertIn("ended first", result.reason)
+		for line in ("WARNING: CPU: 0 PID: 1 at mm/x.c:1", "(XEN) Panic on CPU 0:"):
+			with self.subTest(line):
+				self.assertEqual(self.nested(f"echo '{line}'; sleep 60").status, "warned")
+
+	def test_what_runs_in_what(self):
+		around = nested.Host("outer", "outer-initrd", "x=1")
+		os.environ.update(QEMU="/bin/true", XEN=sys.executable)
+		line = " ".join(qemu.Guest("domU", "k", "i", accel="tcg", host=around).command("shell"))
+		self.assertRegex(line, "-initrd outer console=hvc0 panic=-1 x=1 shell,outer-initrd")
+		self.assertIn("-smap", line)
+
 	def test_unknown_values_are_refused_with_the_known(self):
-		self.fails(EXIT_USAGE, "known are bare xen", qemu.Guest, "bear", "k", "i")
+		self.fails(EXIT_USAGE, "known are bare xen domU", qemu.Guest, "bear", "k", "i")
 		self.fails(EXIT_USAGE, "known are auto tcg kvm", qemu.Guest, "bare", "k", "i", accel="hax")
-		self.fails(EXIT_USAGE, "known are bare xen um", kunit, "arm")
+		self.fails(EXIT_USAGE, "known are bare xen domU um", kunit, "arm")
 		self.fails(EXIT_USAGE, "known are base series", kernel.source, "next")
 		self.fails(EXIT_USAGE, "known are", kernel.build, "base", "fat")
 		self.fails(EXIT_USAGE, "SMP=1", qemu.Guest, "bare", "k", "i", icount=True, smp=2)
+		os.environ["HOST_KERNEL"] = "older"
+		self.fails(EXIT_USAGE, "known are base series", nested.host_kernel, "series")
 		os.environ["SMP"] = "two"
 		self.fails(EXIT_USAGE, "SMP=two is no positive number", number, "SMP", 1)
 
@@ -113,8 +143,27 @@ class Guests(FakeCase):
 	def test_bad_xen_is_refused(self):
 		os.environ["XEN"] = "/no/such/xen"
 		self.fails(EXIT_USAGE, "is no file", xen.hypervisor)
+		os.environ["XEN"] = "4.2"
+		self.fails(EXIT_USAGE, "known are 4.17 4.20", xen.hypervisor)
+		os.environ["XEN"] = "/boot/xen-4.11-amd64.gz"
+		self.fails(EXIT_USAGE, "for Xen 4.11", xen.tools)
 		os.environ["XEN"] = __file__
 		self.fails(EXIT_USAGE, "no multiboot ELF", xen.hypervisor)
+
+	def test_library_that_is_missing_is_named(self):
+		self.fails(EXIT_MISSING, "ls needs lib", programs.libraries, ["/bin/ls"], self.tmp)
+		index = self.tmp / "usr" / "lib" / "x86_64-linux-gnu"
+		index.mkdir(parents=True)
+		for _, path in programs.host_libraries("/bin/ls"):
+			(index / Path(path).name).symlink_to(path)
+		(index / programs.UNNAMED).symlink_to("/bin/true")
+		names = [Path(guest).name for guest, _ in programs.libraries(["/bin/ls"], self.tmp)]
+		self.assertEqual(sorted({*names, programs.UNNAMED}), names)
+		self.assertIn("libc.so.6", names)
+
+	def test_apt_dependencies_are_read(self):
+		text = "Package: a\nVersion: 1\nDepends: libb (>= 2), c:any | d, libe1\n\nPackage: libb\n"
+		self.assertEqual(apt.depends(text), {"a": ["libb", "c", "libe1"], "libb": []})
 
 	def test_given_xen_is_unpacked(self):
 		os.environ["XEN"] = sys.executable	# an ELF file will do

@@ -4,6 +4,7 @@ import os
 
 from guests.initramfs import initramfs
 from guests.kernel import build, image, output
+from guests.nested import MACHINES, host, host_kernel
 from guests.qemu import Guest
 from series.cmd import ToolError, build_dir
 
@@ -22,11 +23,14 @@ def number(name, default):
 	return int(text)
 
 
-def guest(kind, kernel, name, job, *, config="lean", programs=(), files=(), build_it=True, **options):
+def guest(kind, kernel, name, job, *, config="lean", programs=(), files=(), build_it=True, scenario=None,
+	  **options):
 	"""Return a Guest of @kind with @kernel ("base", "series") and the job script @job.
 
 	@options go to Guest. SMP=, MEM= (MiB) and ACCEL= of the environment count
 	where @options does not decide. The kernel is built unless @build_it is False.
+	A guest in a guest has the same kernel around it unless HOST_KERNEL= names
+	another; @scenario is a script for what is around it (guests/nested.py).
 	"""
 	out = build(kernel, config) if build_it else output(kernel, config)
 	tree = build_dir() / "linux"
@@ -35,4 +39,8 @@ def guest(kind, kernel, name, job, *, config="lean", programs=(), files=(), buil
 	options.setdefault("smp", number("SMP", 1))
 	options.setdefault("mem", number("MEM", 2048))
 	options.setdefault("accel", os.environ.get("ACCEL") or "auto")
+	if kind in MACHINES:
+		options["host"] = host(kind, host_kernel(kernel), name, image(out), initrd,
+				       append=f"panic=-1 {options['append']}".strip(), smp=options["smp"],
+				       mem=options["mem"], scenario=scenario, build_it=build_it)
 	return Guest(kind, image(out), initrd, **options)

@@ -12,12 +12,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+from guests import qemu
 from guests.job import guest
 from guests.kernel import CONFIGS, make_command, source
-from guests.qemu import GUESTS
 from series.cmd import EXIT_GUEST, EXIT_TESTS, ToolError, build_dir, main, run, say
 
-KINDS = (*GUESTS, "um")
+KINDS = (*qemu.KINDS, "um")
 UM_CONFIG = CONFIGS / "um.kunitconfig"
 
 

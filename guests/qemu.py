@@ -2,7 +2,7 @@
 """Boot a guest in QEMU, watch its console, and tell how it ended.
 
 GUEST=bare boots the kernel itself, GUEST=xen boots the Xen hypervisor with the
-kernel as PV dom0. A run succeeds only if our init printed its end marker with
+kernel as PV dom0; others run inside one of these (guests/nested.py). A run succeeds only if our init printed its end marker with
 status 0; a panic, an oops or a warning on the console ends it at once.
 """
 import dataclasses
@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from guests.initramfs import initramfs
+from guests.nested import MACHINES, PREFIX, Host
 from guests.xen import hypervisor
 from series.cmd import (EXIT_GUEST, EXIT_HANG, EXIT_MISSING, ToolError, build_dir, log_command,
 			progress, replaced, run, say, verbose)
 
 GUESTS = ("bare", "xen")
+KINDS = (*GUESTS, *MACHINES)
 ACCELS = ("auto", "tcg", "kvm")
 END_MARKER = re.compile(r"^guest-init: job ended with status (\d+)")
 INIT_FAILED = re.compile(r"^guest-init: (?!job ended)")
@@ -46,13 +48,14 @@ class Result:
 	reason: str
 	log: Path
 	seconds: float
-	lines: list = field(default_factory=list)
+	lines: list = field(default_factory=list)	# of the guest
+	console: list = field(default_factory=list)	# these and those of the machine around it
 
 	def require(self):
 		"""Return self if the run was ok; else raise ToolError with console tail and log."""
 		if self.status == "ok":
 			return self
-		for line in self.lines[-TAIL_LINES:]:
+		for line in (self.console or self.lines)[-TAIL_LINES:]:
 			print(f"    | {line}", file=sys.stderr)
 		code = EXIT_HANG if self.status == "hung" else EXIT_GUEST
 		raise ToolError(f"guest {self.status}: {self.reason}: see {self.log}", code)
@@ -70,17 +73,23 @@ class Guest:
 	icount: bool = False
 	svm: bool = False	# let the guest run KVM itself
 	accel: str = "auto"
+	host: Host = None	# what a guest inside a guest needs around it
 
 	def __post_init__(self):
-		if self.kind not in GUESTS:
-			raise ToolError(f"unknown GUEST '{self.kind}': known are {' '.join(GUESTS)}")
+		if self.kind not in KINDS:
+			raise ToolError(f"unknown GUEST '{self.kind}': known are {' '.join(KINDS)}")
 		if self.accel not in ACCELS:
 			raise ToolError(f"unknown ACCEL '{self.accel}': known are {' '.join(ACCELS)}")
 		if self.icount and self.smp > 1:
 			raise ToolError("an instruction count (-icount) needs SMP=1")
 
-	def command(self):
-		"""Return QEMU's command line."""
+	@property
+	def machine(self):
+		"""Return what QEMU boots: "bare" or "xen"."""
+		return MACHINES.get(self.kind, self.kind)
+
+	def command(self, extra=""):
+		"""Return QEMU's command line; @extra goes to the kernel that boots first."""
 		accel = "tcg" if self.icount else self.pick_accel()
 		argv = [qemu_binary(), "-m", str(self.mem), "-nographic", "-no-reboot", "-nic", "none",
 			"-smp", str(self.smp)]
@@ -90,20 +99,21 @@ class Guest:
 			thread = "multi" if self.smp > 1 else "single"
 			# Xen 4.17 under QEMU 7.2: iret reads the guest's stack with
 			# supervisor rights, which SMAP forbids.
-			cpu = "max,-smap" if self.kind == "xen" else "max"
+			cpu = "max,-smap" if self.machine == "xen" else "max"
 			cpu += ",+svm,+npt" if self.svm else ""
 			argv += ["-accel", f"tcg,thread={thread}", "-cpu", cpu]
 		if self.icount:
 			argv += ["-icount", "shift=0,sleep=off"]
-		append = f"panic=-1 {self.append}".strip()
-		if self.kind == "bare":
-			return [*argv, "-kernel", str(self.kernel), "-initrd", str(self.initrd),
+		outer = self.host or self
+		append = " ".join(f"panic=-1 {outer.append} {extra}".split())
+		if self.machine == "bare":
+			return [*argv, "-kernel", str(outer.kernel), "-initrd", str(outer.initrd),
 				"-append", f"console=ttyS0 {append}"]
-		dom0_mem = self.mem * 5 // 8
+		dom0_mem = self.mem * 5 // 8 if outer is self else self.mem * 5 // 16
 		return [*argv, "-kernel", str(hypervisor()),
 			"-append", f"console=com1 com1=115200,8n1 dom0_mem={dom0_mem}M "
 			f"dom0_max_vcpus={self.smp}",
-			"-initrd", f"{self.kernel} console=hvc0 {append},{self.initrd}"]
+			"-initrd", f"{outer.kernel} console=hvc0 {append},{outer.initrd}"]
 
 	def pick_accel(self):
 		"""Return "tcg" or "kvm": KVM only if asked for, or ("auto") if it boots this kind.
@@ -117,7 +127,7 @@ class Guest:
 		if not os.access(KVM_DEVICE, os.R_OK | os.W_OK):
 			return "tcg"
 		boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-		memo = build_dir() / "guests" / f"kvm-probe-{self.kind}"
+		memo = build_dir() / "guests" / f"kvm-probe-{self.machine}"
 		if not memo.is_file() or memo.read_text().split()[0] != boot:
 			works = self.probe_kvm()
 			with replaced(memo) as tmp:
@@ -125,13 +135,14 @@ class Guest:
 		return memo.read_text().split()[1]
 
 	def probe_kvm(self):
-		"""Return whether this kind of guest, with an empty job, ends well under KVM in time."""
+		"""Return whether the machine, with an empty job, ends well under KVM in time."""
 		initrd = initramfs(build_dir() / "linux", "kvm-probe", "true\n")
-		probe = dataclasses.replace(self, accel="kvm", smp=1, svm=False, initrd=initrd,
-					    append="kunit.autorun=0")
-		result = probe.run(f"kvm-probe-{self.kind}", timeout=PROBE_LIMIT)
+		kernel = self.host.kernel if self.host else self.kernel
+		probe = dataclasses.replace(self, kind=self.machine, host=None, accel="kvm", smp=1, svm=False,
+					    kernel=kernel, initrd=initrd, append="kunit.autorun=0")
+		result = probe.run(f"kvm-probe-{self.machine}", timeout=PROBE_LIMIT)
 		if result.status != "ok":
-			say(f"{KVM_DEVICE} is there but boots no {self.kind} guest ({result.status}): using TCG")
+			say(f"{KVM_DEVICE} is there but boots no {self.machine} guest ({result.status}): using TCG")
 		return result.status == "ok"
 
 	def run(self, name, timeout=300, may_warn=False):
@@ -147,23 +158,27 @@ class Guest:
 		log_command(argv)
 		with log.open("w") as f:
 			f.write(f"# {shlex.join(argv)}\n")
-			return Console(log, f, timeout, may_warn).watch(argv)
+			return Console(log, f, timeout, may_warn, PREFIX if self.host else "").watch(argv)
 
 	def shell(self):
 		"""Run the guest with this terminal as its console; return QEMU's status."""
-		argv = self.command()
+		argv = self.command("guest_shell" if self.host else "")
 		log_command(argv)
 		print(f"+ {shlex.join(argv)}\n  (Ctrl-A X ends QEMU)", file=sys.stderr, flush=True)
 		return subprocess.run(argv, check=False).returncode
 
 
 class Console:
-	"""Reads a guest's console until it ends, fails or runs out of time."""
+	"""Reads a guest's console until it ends, fails or runs out of time.
 
-	def __init__(self, log, stream, timeout, may_warn):
+	With a @prefix, lines that begin with it are the guest's, others those of
+	the machine around it: these may fail the run, but not end it well.
+	"""
+
+	def __init__(self, log, stream, timeout, may_warn, prefix=""):
 		self.log, self.stream, self.timeout = log, stream, timeout
-		self.may_warn = may_warn
-		self.lines = []
+		self.may_warn, self.prefix = may_warn, prefix
+		self.lines, self.console = [], []
 		self.verdict = None
 		self.deadline = None
 
@@ -181,7 +196,8 @@ class Console:
 				progress("")
 		if not self.verdict:
 			self.verdict = ("died", "QEMU ended before the end marker")
-		return Result(*self.verdict, self.log, time.monotonic() - start, self.lines)
+		return Result(*self.verdict, self.log, time.monotonic() - start, self.lines,
+			      self.console)
 
 	def read(self, proc):
 		"""Take lines until the verdict's grace time is over or QEMU ends."""
@@ -210,13 +226,22 @@ class Console:
 		text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc", "", raw.decode(errors="replace")).rstrip("\r")
 		self.stream.write(text + "\n")
 		self.stream.flush()
-		self.lines.append(text)
+		self.console.append(text)
+		inner = text.startswith(self.prefix)
+		if inner:
+			text = text[len(self.prefix):]
+			self.lines.append(text)
 		progress(f"    {self.log.stem}: {text}")
 		if self.verdict:
 			return
 		if match := END_MARKER.match(text):
 			status = int(match[1])
-			self.end("ok", "") if status == 0 else self.end("failed", f"job status {status}")
+			if not inner:
+				self.end("failed", f"the machine around the guest ended first, status {status}")
+			elif status:
+				self.end("failed", f"job status {status}")
+			else:
+				self.end("ok", "")
 		elif INIT_FAILED.match(text):
 			self.end("failed", text)
 		elif not self.may_warn and FAILURES.search(text):

@@ -1,17 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The Xen hypervisor that guests boot under: XEN=path, else Debian's package.
+"""The Xen hypervisor that guests boot under, and the tools for its dom0.
 
-The package is unpacked below build/, never installed: that would change the
-machine's own boot loader.
+XEN=path is a binary, XEN=version one that Debian has a package of. Packages are
+unpacked below build/, never installed: that would change the machine's own boot
+loader.
 """
 import argparse
 import gzip
 import os
+import re
 from pathlib import Path
 
-from series.cmd import EXIT_MISSING, ToolError, build_dir, main, replaced, run, say
+from series.apt import unpacked
+from series.cmd import ToolError, build_dir, main, replaced
 
-PACKAGE = "xen-hypervisor-4.17-amd64"
+# Versions with a Debian package, and the suite where the package is if the
+# system's own apt doesn't offer it. The first is the default.
+VERSIONS = {"4.17": "bookworm", "4.20": "trixie"}
+DEFAULT = "4.17"
+
+
+def packed(given):
+	"""Return the path of the binary that @given (XEN=, or None) names, maybe compressed."""
+	version = given or DEFAULT
+	if version in VERSIONS:
+		root = unpacked((f"xen-hypervisor-{version}-amd64",), VERSIONS[version], libraries=False)
+		return sorted((root / "boot").glob("xen-*.gz"))[-1]
+	if not Path(given).is_file():
+		raise ToolError(f"XEN={given} is no file: name a xen binary (xen-4.17-amd64.gz or unpacked) "
+				f"or a version, known are {' '.join(VERSIONS)}")
+	return Path(given)
 
 
 def hypervisor():
@@ -20,40 +38,34 @@ def hypervisor():
 	Raises ToolError if XEN= is no file or the package can't be had.
 	"""
 	given = os.environ.get("XEN")
-	out = build_dir() / "guests" / "xen"
-	if given:
-		path = Path(given)
-		if not path.is_file():
-			raise ToolError(f"XEN={given} is no file: name a xen binary (xen-4.17-amd64.gz or unpacked)")
-		data = path.read_bytes()
-		if data[:2] == b"\x1f\x8b":
-			data = gzip.decompress(data)
-		if data[:4] != b"\x7fELF":
-			raise ToolError(f"XEN={given} is no multiboot ELF image, QEMU can't load it: "
-					"name a xen-*.gz, not an .efi")
-		out = build_dir() / "guests" / "xen-given"
+	source = packed(given)
+	data = source.read_bytes()
+	if data[:2] == b"\x1f\x8b":
+		data = gzip.decompress(data)
+	if data[:4] != b"\x7fELF":
+		raise ToolError(f"XEN={given} is no multiboot ELF image, QEMU can't load it: "
+				"name a xen-*.gz, not an .efi")
+	out = build_dir() / "guests" / ("xen" if not given else
+					f"xen-{given}" if given in VERSIONS else "xen-given")
+	if not out.is_file() or out.read_bytes() != data:
 		with replaced(out) as tmp:
 			tmp.write_bytes(data)
-		return out
-	if out.is_file():
-		return out
-	say(f"fetching {PACKAGE}")
-	store = build_dir() / "guests" / "deb"
-	store.mkdir(parents=True, exist_ok=True)
-	done = run(["apt-get", "download", PACKAGE], cwd=store, check=False)
-	if done.returncode and os.geteuid() == 0:
-		run(["apt-get", "update"], check=False)		# lists may be missing or old
-		done = run(["apt-get", "download", PACKAGE], cwd=store, check=False)
-	if done.returncode:
-		raise ToolError(f"apt-get can't download {PACKAGE}: run 'apt-get update', or give XEN=path",
-				EXIT_MISSING)
-	deb = sorted(store.glob(f"{PACKAGE}_*.deb"))[-1]
-	with replaced(store / "xen") as tmp:
-		run(["dpkg-deb", "-x", deb, tmp])
-	packed = sorted((store / "xen" / "boot").glob("xen-*.gz"))[-1]
-	with replaced(out) as tmp:
-		tmp.write_bytes(gzip.decompress(packed.read_bytes()))
 	return out
+
+
+def tools():
+	"""Return the folder with the unpacked dom0 tools that belong to the hypervisor.
+
+	They are tied to its version; that of XEN=path is taken from the file's
+	name, xen-<version>*, else it is the default.
+	"""
+	given = os.environ.get("XEN") or DEFAULT
+	match = re.match(r"(?:xen-)?(\d+\.\d+)", Path(given).name)
+	version = match[1] if match else DEFAULT
+	if version not in VERSIONS:
+		raise ToolError(f"no package with dom0's tools for Xen {version} (XEN={given}): "
+				f"known are {' '.join(VERSIONS)}")
+	return unpacked((f"xen-utils-{version}", "xenstore-utils"), VERSIONS[version])
 
 
 def _main():

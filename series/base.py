@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from series.apt import private_apt
 from series.cmd import (EXIT_FETCH, EXIT_UNSAVED, ROOT, ToolError, build_dir,
 			log_command, main, remove, replaced, run, say)
 
@@ -86,45 +87,20 @@ def from_dl_dir(dl_dir):
 	return found[-1]
 
 
-def debian_mirror():
-	"""Return the archive's URI from apt's own settings, or None without apt."""
-	if not shutil.which("apt-get"):
-		return None
-	out = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL)"],
-		  check=False).stdout
-	uris = [l.split()[0] for l in out.splitlines() if l.split()[1:] == ["Debian", "Debian"]]
-	return uris[0] if uris else None
-
-
 def from_distribution():
-	"""Fetch linux-source-7.3 with a private apt state; return the tarball or None.
-
-	The system's apt configuration is read for its mirror and never changed;
-	apt itself verifies the archive's signature.
-	"""
-	mirror = debian_mirror()
-	if not mirror:
-		return None
+	"""Fetch linux-source-7.3 with a private apt state; return the tarball or None."""
+	package = f"linux-source-{VERSION}"
 	state = build_dir() / "apt"
-	for sub in ("lists/partial", "cache/archives/partial"):
-		(state / sub).mkdir(parents=True, exist_ok=True)
-	sources = state / "sources.list"
-	options = []
-	for key, value in (("Dir::Etc::SourceList", sources), ("Dir::Etc::SourceParts", "/dev/null"),
-			   ("Dir::State::Lists", state / "lists"), ("Dir::Cache", state / "cache"),
-			   ("Acquire::Languages", "none"), ("APT::Sandbox::User", "")):
-		options += ["-o", f"{key}={value}"]
 	for suite in SUITES:
-		sources.write_text("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
-				   f"{mirror} {suite} main\n")
-		say(f"looking for linux-source-{VERSION} in {suite}")
-		run(["apt-get", *options, "update"], check=False)
-		if run(["apt-get", *options, "download", f"linux-source-{VERSION}"],
-		       cwd=state, check=False).returncode == 0:
+		say(f"looking for {package} in {suite}")
+		options = private_apt(suite)
+		if options is None:
+			return None
+		if run(["apt-get", *options, "download", package], cwd=state, check=False).returncode == 0:
 			break
 	else:
 		return None
-	deb = sorted(state.glob(f"linux-source-{VERSION}_*.deb"))[-1]
+	deb = sorted(state.glob(f"{package}_*.deb"))[-1]
 	with replaced(state / "unpacked") as tmp:
 		run(["dpkg-deb", "-x", deb, tmp])
 	deb.unlink()

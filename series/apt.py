@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Debian packages without installing them: downloaded and unpacked below build/.
+
+What the system's apt does not offer comes through a private apt state, which
+takes the mirror from the system's settings and never changes them.
+"""
+import re
+import shutil
+
+from series.cmd import EXIT_MISSING, ToolError, build_dir, replaced, run, say
+
+
+def debian_mirror():
+	"""Return the archive's URI from apt's own settings, or None without apt."""
+	if not shutil.which("apt-get"):
+		return None
+	out = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL)"],
+		  check=False).stdout
+	uris = [l.split()[0] for l in out.splitlines() if l.split()[1:] == ["Debian", "Debian"]]
+	return uris[0] if uris else None
+
+
+def private_apt(suite):
+	"""Return the apt options of a private state that knows only @suite, or None.
+
+	None means that there is no apt or no mirror. apt verifies the archive's
+	signature as ever; whether the update succeeds shows when a package is wanted.
+	"""
+	mirror = debian_mirror()
+	if not mirror:
+		return None
+	state = build_dir() / "apt" / suite
+	for sub in ("lists/partial", "cache/archives/partial"):
+		(state / sub).mkdir(parents=True, exist_ok=True)
+	sources = state / "sources.list"
+	sources.write_text("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
+			   f"{mirror} {suite} main\n")
+	options = []
+	for key, value in (("Dir::Etc::SourceList", sources), ("Dir::Etc::SourceParts", "/dev/null"),
+			   ("Dir::State::Lists", state / "lists"), ("Dir::Cache", state / "cache"),
+			   ("Acquire::Languages", "none"), ("APT::Sandbox::User", "")):
+		options += ["-o", f"{key}={value}"]
+	run(["apt-get", *options, "update"], check=False)
+	return options
+
+
+def depends(text):
+	"""Return {package: [names it depends on]} of what "apt-cache show" prints."""
+	found = {}
+	for paragraph in text.split("\n\n"):
+		fields = dict(re.findall(r"^(Package|Depends): (.*)$", paragraph, re.M))
+		if "Package" in fields:
+			found[fields["Package"]] = [re.split(r"[\s:|(]", item.strip())[0]
+						    for item in fields.get("Depends", "").split(",") if item]
+	return found
+
+
+def with_libraries(packages, options=(), libraries=True):
+	"""Return @packages and, if @libraries, the library packages they depend on, over all levels.
+
+	Returns None if apt does not know all of @packages.
+	"""
+	names, level = [], list(packages)
+	while level:
+		shown = run(["apt-cache", *options, "show", "--no-all-versions", *level], check=False).stdout
+		found = depends(shown)
+		if not names and set(packages) - set(found):
+			return None
+		names += sorted(found)
+		if not libraries:
+			break
+		level = sorted({d for wants in found.values() for d in wants
+				if d.startswith(("lib", "zlib")) and d not in names})
+	return names
+
+
+def unpacked(packages, suite, libraries=True):
+	"""Return the folder below build/ that @packages are unpacked into, with their libraries.
+
+	Or without, if @libraries is False. The system's own apt is asked first, then a private state with @suite.
+	Raises ToolError with the remedy if neither has them.
+	"""
+	out = build_dir() / "packages" / "_".join(packages)
+	if out.is_dir():
+		return out
+	say(f"fetching {' '.join(packages)}")
+	if not shutil.which("apt-get"):
+		raise ToolError(f"{packages[0]} comes from Debian, and here is no apt-get", EXIT_MISSING)
+	for source in ("system", suite):
+		options = [] if source == "system" else private_apt(source)
+		names = None if options is None else with_libraries(packages, options, libraries)
+		if not names:
+			continue
+		with replaced(out) as tmp:
+			store = tmp.with_name(tmp.name + ".deb")
+			store.mkdir(parents=True, exist_ok=True)
+			try:
+				done = run(["apt-get", *options, "download", *names], cwd=store, check=False)
+				if done.returncode:
+					raise ToolError(f"apt-get can't download {' '.join(packages)}: "
+							"run 'apt-get update'", EXIT_MISSING)
+				for deb in sorted(store.glob("*.deb")):
+					run(["dpkg-deb", "-x", deb, tmp])
+			finally:
+				shutil.rmtree(store)
+		return out
+	raise ToolError(f"neither this system's apt nor {suite} has {' '.join(packages)}: "
+			"run 'apt-get update'", EXIT_MISSING)
