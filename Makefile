@@ -34,7 +34,7 @@ help:
 #:   base      only fetch, verify and lay the base tree
 #:
 #: Kernels and guests
-#:   kernel    build a kernel                     KERNEL=base|series CONFIG=lean|debug
+#:   kernel    build a kernel                     KERNEL=base|series CONFIG=lean|debug|...
 #:   shell     interactive shell in a guest       GUEST=bare|xen|domU KERNEL= SMP= MEM=
 #:   kunit     run the KUnit suites               GUEST=bare|xen|domU|um KERNEL=
 #:   bench     base against series, instructions per pte, hypercalls; GUEST=bare|xen
@@ -52,6 +52,7 @@ help:
 #:   QEMU=<binary>      QEMU to use instead of qemu-system-x86_64
 #:   ACCEL=auto|tcg|kvm accelerator; auto takes KVM only if it boots something
 #:   SMP=1 MEM=2048     vCPUs and MiB of a guest
+#:   CONFIG=lean        a kernel's configuration: lean, disk, debug, noxen, upstream, kasan
 #:   J=2 V=1 LLVM=1 CC= jobs, verbosity and compiler, as in the kernel's build
 #:   TOPIC=1-<topic>    make mail: only this topic; default all
 #:   PREVIOUS=<commit>  make mail: range-diff against this commit; default tag sent/<topic>-v<n-1>

@@ -10,7 +10,7 @@ from series.cmd import ToolError, build_dir
 
 
 # What a config needs on the kernel's command line.
-APPEND = {"debug": "page_table_check=on"}
+APPEND = {"debug": "page_table_check=on", "kasan": "page_table_check=on"}
 
 
 def number(name, default):

@@ -24,6 +24,8 @@ CONFIG_SETS = {
 	"disk": ("lean", "kunit", "disk"),
 	"debug": ("lean", "kunit", "disk", "debug", "lockdep"),
 	"noxen": ("lean", "kunit", "noxen"),
+	"upstream": ("lean", "kunit", "upstream"),
+	"kasan": ("lean", "kunit", "debug", "upstream", "kasan"),
 }
 SERIES_ONLY = "kunit-series"
 
