@@ -37,12 +37,16 @@
 #define MAX_VCPUS	8
 #define WORDS		(PAGE_SIZE / sizeof(u64))
 
+#define RUNNING_ROUNDS	20
+
 #define SMI_PORT	0xe
 
 enum guest_op {
 	OP_READ,
 	OP_WRITE,
 	OP_STRESS,
+	OP_WATCH,
+	OP_PEEK,
 	OP_NOP,
 };
 
@@ -59,6 +63,7 @@ static struct {
 static u64 stop_stress;
 static u64 rounds[MAX_VCPUS];
 static u8 expected[MAX_PAGES];
+static u64 at_least[MAX_PAGES];
 
 /* Options. */
 static unsigned int nr_pages = 64;
@@ -131,6 +136,20 @@ static void guest_stress(u64 me)
 	}
 }
 
+/* Read all the time, without an exit that could flush a TLB by the way. */
+static void guest_watch(u64 me)
+{
+	u64 i, n, least;
+
+	for (n = 0; !READ_ONCE(stop_stress); n++) {
+		for (i = 0; i < cmd.nr_pages; i++) {
+			least = READ_ONCE(at_least[i]);
+			GUEST_ASSERT(READ_ONCE(*page_of(cmd.base, i)) >= least);
+		}
+		WRITE_ONCE(rounds[me], n + 1);
+	}
+}
+
 static void guest_code(u64 me)
 {
 	u64 i;
@@ -154,12 +173,18 @@ static void guest_code(u64 me)
 		case OP_STRESS:
 			guest_stress(me);
 			break;
+		case OP_WATCH:
+			guest_watch(me);
+			break;
+		case OP_PEEK:
+			GUEST_SYNC(READ_ONCE(*(u64 *)cmd.base));
+			continue;
 		}
 		GUEST_SYNC(0);
 	}
 }
 
-static void expect_sync(struct kvm_vcpu *vcpu)
+static u64 expect_sync(struct kvm_vcpu *vcpu)
 {
 	struct ucall uc;
 
@@ -173,6 +198,7 @@ static void expect_sync(struct kvm_vcpu *vcpu)
 		TEST_FAIL("Unexpected exit: %s",
 			  exit_reason_str(vcpu->run->exit_reason));
 	}
+	return uc.args[1];
 }
 
 static void guest_run(struct test *t, enum guest_op op, gpa_t base, u64 gen,
@@ -349,6 +375,8 @@ static void alloc_mem(struct test *t)
 
 static void setup(struct test *t, struct vm_shape shape)
 {
+	/* A hugepage is only mapped as such where all of it is in the slot. */
+	u64 slot_size = t->huge ? SZ_2M : nr_pages * PAGE_SIZE;
 	struct userspace_mem_region *region;
 	int i, fd;
 
@@ -368,7 +396,7 @@ static void setup(struct test *t, struct vm_shape shape)
 	} else {
 		alloc_mem(t);
 		vm_set_user_memory_region(t->vm, TEST_SLOT, t->slot_flags,
-					  TEST_GPA, nr_pages * PAGE_SIZE, t->mem);
+					  TEST_GPA, slot_size, t->mem);
 	}
 	virt_map(t->vm, TEST_GPA, TEST_GPA, nr_pages);
 
@@ -455,6 +483,9 @@ static void test_cow(struct test *t)
 
 	/* Read-only from now on, and shared with the child. */
 	guest_read(t, 1, false);
+	if (t->huge)
+		pr_info("%s: %lu SPTEs of 2 MiB\n", t->name,
+			vm_get_stat(t->vm, pages_2m));
 	if (t->slot_flags & KVM_MEM_LOG_DIRTY_PAGES)
 		dirty_pages(t);
 
@@ -654,16 +685,164 @@ static void test_smm(struct test *t)
 	waitpid(pid, NULL, 0);
 }
 
+static void *run_vcpu(void *arg)
+{
+	vcpu_run(arg);
+	expect_sync(arg);
+	return NULL;
+}
+
+/* Wait until the guest has read all pages, from now on. */
+static void wait_for_round(struct test *t)
+{
+	u64 *round = addr_gva2hva(t->vm, (gva_t)rounds);
+	u64 start = READ_ONCE(*round);
+
+	while (READ_ONCE(*round) < start + 2)
+		usleep(100);
+}
+
+/*
+ * Copy pages on write while the guest is reading from them: once the host has
+ * written to the new page, the guest must not read from the old one any more,
+ * even if it is running and has the old page in its TLB.
+ */
+static void test_running(struct test *t)
+{
+	u64 *least = addr_gva2hva(t->vm, (gva_t)at_least);
+	struct counts start, c = {};
+	pthread_t thread;
+	u64 round, i;
+	pid_t pid;
+
+	memset(least, 0, sizeof(at_least));
+	host_write(t->mem, 0, true);
+	stop_stress = 0;
+	sync_global_to_guest(t->vm, stop_stress);
+	cmd.op = OP_WATCH;
+	cmd.base = TEST_GPA;
+	cmd.nr_pages = nr_pages;
+	sync_global_to_guest(t->vm, cmd);
+
+	start = get_counts(t);
+	pthread_create(&thread, NULL, run_vcpu, t->vcpus[0]);
+
+	for (round = 1; round <= RUNNING_ROUNDS; round++) {
+		pid = fork();
+		TEST_ASSERT(pid >= 0, "fork() failed");
+		if (!pid) {
+			pause();
+			_exit(0);
+		}
+
+		/* It is fork() that has zapped the SPTEs. */
+		wait_for_round(t);
+		c.faults -= vcpu_get_stat(t->vcpus[0], pf_taken);
+		for (i = 0; i < nr_pages; i++) {
+			WRITE_ONCE(*page_of((u64)t->mem, i), round);
+			WRITE_ONCE(least[i], round);
+		}
+		wait_for_round(t);
+		c.faults += vcpu_get_stat(t->vcpus[0], pf_taken);
+
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+
+	WRITE_ONCE(stop_stress, 1);
+	sync_global_to_guest(t->vm, stop_stress);
+	pthread_join(thread, NULL);
+
+	report(t, "in total", start);
+	if (!t->has_stats)
+		return;
+
+	/*
+	 * The guest may find an SPTE non-present on its way from one page to
+	 * the other, but rarely.
+	 */
+	pr_info("%s: %lu faults while pages were copied\n", t->name, c.faults);
+	c.changed = get_counts(t).changed - start.changed;
+	TEST_ASSERT(c.changed >= RUNNING_ROUNDS * nr_pages,
+		    "Only %lu SPTEs were changed in place", c.changed);
+	TEST_ASSERT(c.faults < c.changed / 4,
+		    "%lu faults, %lu SPTEs changed in place", c.faults, c.changed);
+}
+
+/* Make the vDSO writable, as for a debugger's breakpoints; NULL if that fails. */
+static u64 *writable_vdso(void)
+{
+	unsigned long start, end;
+	char line[256];
+	void *vdso = NULL;
+	FILE *f;
+
+	f = fopen("/proc/self/maps", "r");
+	TEST_ASSERT(f, "Cannot open /proc/self/maps");
+	while (!vdso && fgets(line, sizeof(line), f)) {
+		/* It can't be split, so all of it has to change. */
+		if (strstr(line, "[vdso]") &&
+		    sscanf(line, "%lx-%lx", &start, &end) == 2 &&
+		    !mprotect((void *)start, end - start,
+			      PROT_READ | PROT_WRITE | PROT_EXEC))
+			vdso = (void *)start;
+	}
+	fclose(f);
+
+	return vdso;
+}
+
+static u64 guest_peek(struct test *t, gpa_t gpa)
+{
+	cmd.op = OP_PEEK;
+	cmd.base = gpa;
+	sync_global_to_guest(t->vm, cmd);
+	vcpu_run(t->vcpus[0]);
+
+	return expect_sync(t->vcpus[0]);
+}
+
+/*
+ * Have a page copied on write whose SPTE isn't to be changed in place: the vDSO
+ * is part of the kernel's image, i.e. isn't ordinary memory.
+ */
+static void test_vdso(struct test *t)
+{
+	/* The padding at the end of e_ident in the ELF header. */
+	const int word = 1;
+	u64 *vdso = writable_vdso();
+	gpa_t gpa = ALIAS_GPA + word * sizeof(*vdso);
+	struct counts start, c;
+
+	if (!vdso) {
+		pr_info("%s: skipped, no vDSO that can be written to\n", t->name);
+		return;
+	}
+
+	vm_set_user_memory_region(t->vm, ALIAS_SLOT, 0, ALIAS_GPA, PAGE_SIZE, vdso);
+	virt_map(t->vm, ALIAS_GPA, ALIAS_GPA, 1);
+	TEST_ASSERT_EQ(guest_peek(t, gpa), vdso[word]);
+
+	start = get_counts(t);
+	WRITE_ONCE(vdso[word], 0x77);
+	c = get_counts(t);
+	TEST_ASSERT_EQ(guest_peek(t, gpa), 0x77);
+	c = report(t, "read after COW of the vDSO", c);
+	if (!t->has_stats)
+		return;
+
+	TEST_ASSERT_EQ(c.faults, 1);
+	c = get_counts(t);
+	TEST_ASSERT_EQ(c.changed - start.changed, 0);
+	TEST_ASSERT_EQ(c.zapped - start.zapped, 1);
+}
+
 static void *stress_vcpu(void *arg)
 {
-	struct kvm_vcpu *vcpu = arg;
-
 	/* Per thread on Linux.  Leave some CPU time to ksmd and the host threads. */
 	TEST_ASSERT(nice(15) == 15, "nice() failed");
 
-	vcpu_run(vcpu);
-	expect_sync(vcpu);
-	return NULL;
+	return run_vcpu(arg);
 }
 
 static void *stress_ksm(void *arg)
@@ -737,9 +916,75 @@ static void *stress_age(void *arg)
 	return NULL;
 }
 
+/* Start a new generation of the multi-gen LRU, which walks page tables and SPTEs. */
+static bool age_lru_gen(void)
+{
+	static const char path[] = "/sys/kernel/debug/lru_gen";
+	unsigned long memcg = 0, gen = 0, max_gen = 0;
+	unsigned int node = 0;
+	char line[256], key[16];
+	bool ok;
+	FILE *f;
+
+	/* The first memcg and node, which is what matters in a small machine. */
+	f = fopen(path, "r");
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, " %15s %lu", key, &gen) == 2 && !strcmp(key, "memcg")) {
+			if (max_gen)
+				break;
+			memcg = gen;
+		} else if (sscanf(line, " node %u", &node) != 1 &&
+			   sscanf(line, " %lu", &gen) == 1) {
+			max_gen = gen;
+		}
+	}
+	fclose(f);
+
+	f = fopen(path, "w");
+	if (!f)
+		return false;
+	ok = fprintf(f, "+ %lu %u %lu 1 1\n", memcg, node, max_gen) > 0;
+	/* Somebody else may have been faster, never mind. */
+	fclose(f);
+
+	return ok && max_gen;
+}
+
+static void *stress_lru_gen(void *arg)
+{
+	u64 n;
+
+	for (n = 0; !READ_ONCE(stop_stress); n++) {
+		if (!age_lru_gen())
+			break;
+		usleep(20000);
+	}
+	pr_info("%lu generations of the LRU\n", n);
+	return NULL;
+}
+
+static void *stress_swap(void *arg)
+{
+	unsigned long before = read_proc("/proc/vmstat", "pswpout");
+	struct test *t = arg;
+
+	while (!READ_ONCE(stop_stress)) {
+		/* Writes to swap what isn't shared at the moment, if there is swap. */
+		if (madvise(t->mem, t->mem_size, MADV_PAGEOUT))
+			break;
+		usleep(50000);
+	}
+	pr_info("%lu pages swapped out\n", read_proc("/proc/vmstat", "pswpout") - before);
+	return NULL;
+}
+
 static void test_stress(struct test *t)
 {
-	void *(*host_fns[])(void *) = { stress_ksm, stress_fork, stress_age };
+	void *(*host_fns[])(void *) = {
+		stress_ksm, stress_fork, stress_age, stress_lru_gen, stress_swap,
+	};
 	pthread_t host[ARRAY_SIZE(host_fns)], threads[MAX_VCPUS];
 	u64 total = 0;
 	int i;
@@ -800,6 +1045,8 @@ static const struct {
 	{ .name = "thp", .huge = true },
 	{ .name = "guest_memfd", .gmem = true },
 	{ .name = "smm", .fn = test_smm },
+	{ .name = "running", .fn = test_running },
+	{ .name = "vdso", .fn = test_vdso },
 	{ .name = "stress", .fn = test_stress },
 };
 

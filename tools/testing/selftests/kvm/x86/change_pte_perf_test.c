@@ -1,0 +1,537 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Measure what it costs a host and its guests that the host merges their pages
+ * (KSM), or copies them on write: page faults taken by the guest, VM exits and
+ * CPU time per page.  Whether KVM changes its SPTEs in place or zaps them
+ * decides about what happens when the guest accesses its pages again, which is
+ * part of what is measured.
+ *
+ * ksm: several processes with a VM each, whose guests write the same contents to
+ * all of their pages; then ksmd merges all of them, then the guests read them.
+ *
+ * cow: a process forks, as for a snapshot.  Either it writes to the pages of its
+ * guest, whereupon the guest reads and writes them, or the guest is the one that
+ * writes to pages that it has read before.
+ *
+ * CPU time is that of the threads that do the work: ksmd, and the vCPUs' threads
+ * with their guests included.  Time spent sleeping doesn't count.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "test_util.h"
+#include "kvm_util.h"
+#include "processor.h"
+
+#define TEST_SLOT	10
+#define TEST_GPA	0x40000000ul
+#define KSM_DIR		"/sys/kernel/mm/ksm/"
+
+#define MAX_GUESTS	32
+#define MAX_ROUNDS	32
+#define MERGE_SECONDS	600
+/* ksmd takes a break this long after a scan, so that it can be stopped there. */
+#define SCAN_BREAK_MS	500
+
+enum guest_op {
+	OP_READ,
+	OP_WRITE,
+};
+
+/* Shared with the guest, in a memslot that isn't inherited by fork(). */
+static struct {
+	u64 op;
+	u64 nr_pages;
+	u64 value;
+} cmd;
+
+static unsigned int nr_guests = 4;
+static unsigned int nr_pages = 1024;
+static unsigned int nr_rounds = 3;
+
+struct guest {
+	struct kvm_vm *vm;
+	struct kvm_vcpu *vcpu;
+	void *mem;
+	pid_t pid;
+	int sock;
+};
+
+struct cost {
+	u64 faults;
+	u64 exits;
+	u64 ns;
+};
+
+/* The costs of one phase, of all guests, by round. */
+struct phase {
+	const char *name;
+	bool guest;		/* else nobody but the host runs: no faults, no exits */
+	struct cost costs[MAX_ROUNDS];
+};
+
+static void guest_code(void)
+{
+	u64 i, *word;
+
+	for (;;) {
+		for (i = 0; i < READ_ONCE(cmd.nr_pages); i++) {
+			word = (u64 *)(TEST_GPA + i * PAGE_SIZE);
+			if (cmd.op == OP_WRITE)
+				WRITE_ONCE(*word, cmd.value);
+			else
+				GUEST_ASSERT_EQ(READ_ONCE(*word), cmd.value);
+		}
+		GUEST_SYNC(0);
+	}
+}
+
+static u64 cpu_time(clockid_t clock)
+{
+	struct timespec ts;
+
+	TEST_ASSERT(!clock_gettime(clock, &ts), "clock_gettime() failed");
+	return ts.tv_sec * 1000000000ul + ts.tv_nsec;
+}
+
+static void create_guest(struct guest *g)
+{
+	struct userspace_mem_region *region;
+	size_t size = nr_pages * PAGE_SIZE;
+	int i;
+
+	g->vm = __vm_create_with_one_vcpu(&g->vcpu, nr_pages, guest_code);
+
+	/* The test's own memory is all that is to be shared with children. */
+	hash_for_each(g->vm->regions.slot_hash, i, region, slot_node)
+		TEST_ASSERT(!madvise(region->mmap_start, region->mmap_size,
+				     MADV_DONTFORK), "MADV_DONTFORK failed");
+
+	g->mem = kvm_mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	/* Fails without CONFIG_TRANSPARENT_HUGEPAGE, never mind. */
+	madvise(g->mem, size, MADV_NOHUGEPAGE);
+	vm_set_user_memory_region(g->vm, TEST_SLOT, 0, TEST_GPA, size, g->mem);
+	virt_map(g->vm, TEST_GPA, TEST_GPA, nr_pages);
+}
+
+static struct cost run_guest(struct guest *g, enum guest_op op, u64 value)
+{
+	struct cost c;
+	struct ucall uc;
+
+	cmd.op = op;
+	cmd.nr_pages = nr_pages;
+	cmd.value = value;
+	sync_global_to_guest(g->vm, cmd);
+
+	c.faults = vcpu_get_stat(g->vcpu, pf_taken);
+	c.exits = vcpu_get_stat(g->vcpu, exits);
+	c.ns = cpu_time(CLOCK_THREAD_CPUTIME_ID);
+	vcpu_run(g->vcpu);
+	c.ns = cpu_time(CLOCK_THREAD_CPUTIME_ID) - c.ns;
+	c.exits = vcpu_get_stat(g->vcpu, exits) - c.exits;
+	c.faults = vcpu_get_stat(g->vcpu, pf_taken) - c.faults;
+
+	switch (get_ucall(g->vcpu, &uc)) {
+	case UCALL_SYNC:
+		break;
+	case UCALL_ABORT:
+		REPORT_GUEST_ASSERT(uc);
+		break;
+	default:
+		TEST_FAIL("Unexpected exit: %s",
+			  exit_reason_str(g->vcpu->run->exit_reason));
+	}
+
+	return c;
+}
+
+static void destroy_guest(struct guest *g)
+{
+	kvm_vm_free(g->vm);
+	kvm_munmap(g->mem, nr_pages * PAGE_SIZE);
+}
+
+static int compare(const void *a, const void *b)
+{
+	const u64 x = *(const u64 *)a, y = *(const u64 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void report_metric(const char *bench, const char *name, u64 pages,
+			  const char *metric, u64 *values)
+{
+	qsort(values, nr_rounds, sizeof(*values), compare);
+	printf("# result bench=%s case=%s pages=%lu metric=%s ",
+	       bench, name, pages, metric);
+	printf("median=%.4f min=%.4f max=%.4f runs=%u\n",
+	       (double)values[nr_rounds / 2] / pages, (double)values[0] / pages,
+	       (double)values[nr_rounds - 1] / pages, nr_rounds);
+}
+
+static void report(const char *bench, const struct phase *p, u64 pages)
+{
+	u64 faults[MAX_ROUNDS], exits[MAX_ROUNDS], ns[MAX_ROUNDS];
+	int i;
+
+	for (i = 0; i < nr_rounds; i++) {
+		faults[i] = p->costs[i].faults;
+		exits[i] = p->costs[i].exits;
+		ns[i] = p->costs[i].ns;
+	}
+
+	if (p->guest) {
+		report_metric(bench, p->name, pages, "page_faults_per_page", faults);
+		report_metric(bench, p->name, pages, "exits_per_page", exits);
+	}
+	report_metric(bench, p->name, pages, "ns_per_page", ns);
+}
+
+/* Report both phases, and what they take together. */
+static void report_sum(const char *bench, const char *name, const struct phase *a,
+		       const struct phase *b, u64 pages)
+{
+	struct phase sum = { .name = name, .guest = true };
+	int i;
+
+	for (i = 0; i < nr_rounds; i++) {
+		sum.costs[i].faults = a->costs[i].faults + b->costs[i].faults;
+		sum.costs[i].exits = a->costs[i].exits + b->costs[i].exits;
+		sum.costs[i].ns = a->costs[i].ns + b->costs[i].ns;
+	}
+	report(bench, a, pages);
+	report(bench, b, pages);
+	report(bench, &sum, pages);
+}
+
+/* A process with a VM of its own, which runs its guest when it is told to. */
+struct request {
+	u64 op;
+	u64 value;
+};
+
+static void serve_guest(struct guest *g)
+{
+	struct request req;
+	struct cost c;
+
+	create_guest(g);
+	TEST_ASSERT(!madvise(g->mem, nr_pages * PAGE_SIZE, MADV_MERGEABLE),
+		    "MADV_MERGEABLE failed");
+	while (read(g->sock, &req, sizeof(req)) == sizeof(req)) {
+		c = run_guest(g, req.op, req.value);
+		TEST_ASSERT(write(g->sock, &c, sizeof(c)) == sizeof(c), "write() failed");
+	}
+	destroy_guest(g);
+	_exit(0);
+}
+
+static void start_guest(struct guest *guests, int nr)
+{
+	struct guest *g = &guests[nr];
+	int socks[2], i;
+
+	TEST_ASSERT(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, socks),
+		    "socketpair() failed");
+	g->pid = fork();
+	TEST_ASSERT(g->pid >= 0, "fork() failed");
+	if (!g->pid) {
+		/* A guest ends when the last other end of its socket is closed. */
+		for (i = 0; i < nr; i++)
+			close(guests[i].sock);
+		close(socks[0]);
+		g->sock = socks[1];
+		serve_guest(g);
+	}
+	close(socks[1]);
+	g->sock = socks[0];
+}
+
+static struct cost run_guests(struct guest *guests, enum guest_op op, u64 value)
+{
+	struct request req = { .op = op, .value = value };
+	struct cost c, sum = {};
+	int i;
+
+	/* One after the other: what one of them costs is not the others' concern. */
+	for (i = 0; i < nr_guests; i++) {
+		TEST_ASSERT(write(guests[i].sock, &req, sizeof(req)) == sizeof(req) &&
+			    read(guests[i].sock, &c, sizeof(c)) == sizeof(c),
+			    "Guest %d has died", i);
+		sum.faults += c.faults;
+		sum.exits += c.exits;
+		sum.ns += c.ns;
+	}
+
+	return sum;
+}
+
+static void stop_guest(struct guest *g)
+{
+	int status;
+
+	close(g->sock);
+	TEST_ASSERT(waitpid(g->pid, &status, 0) == g->pid && !status,
+		    "A guest's process has failed");
+}
+
+static u64 read_ksm(const char *name)
+{
+	char path[PATH_MAX];
+	u64 value;
+	FILE *f;
+
+	snprintf(path, sizeof(path), KSM_DIR "%s", name);
+	f = fopen(path, "r");
+	TEST_ASSERT(f && fscanf(f, "%lu", &value) == 1, "Cannot read %s", path);
+	fclose(f);
+
+	return value;
+}
+
+static void write_ksm(const char *name, u64 value)
+{
+	char path[PATH_MAX], buf[32];
+	int fd, len;
+
+	snprintf(path, sizeof(path), KSM_DIR "%s", name);
+	fd = open(path, O_WRONLY);
+	__TEST_REQUIRE(fd >= 0, "Cannot write to %s", path);
+	len = snprintf(buf, sizeof(buf), "%lu", value);
+	TEST_ASSERT(write(fd, buf, len) == len, "Writing %lu to %s failed", value, path);
+	close(fd);
+}
+
+/* Return the clock that counts ksmd's CPU time. */
+static clockid_t ksmd_clock(void)
+{
+	char path[PATH_MAX], comm[32];
+	struct dirent *entry;
+	clockid_t clock;
+	pid_t pid = 0;
+	FILE *f;
+	DIR *d;
+
+	d = opendir("/proc");
+	TEST_ASSERT(d, "Cannot open /proc");
+	while (!pid && (entry = readdir(d))) {
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		f = fopen(path, "r");
+		if (!f)
+			continue;
+		if (fgets(comm, sizeof(comm), f) && !strcmp(comm, "ksmd\n"))
+			pid = atoi(entry->d_name);
+		fclose(f);
+	}
+	closedir(d);
+	TEST_ASSERT(pid, "There is no ksmd");
+	TEST_ASSERT(!clock_getcpuclockid(pid, &clock), "Cannot get ksmd's clock");
+
+	return clock;
+}
+
+/* Have all pages scanned as often as it takes to merge them. */
+static struct cost merge(clockid_t ksmd, u64 pages)
+{
+	struct cost c = { .ns = cpu_time(ksmd) };
+	u64 scans = read_ksm("full_scans");
+	int i;
+
+	write_ksm("run", 1);
+	for (i = 0; i < MERGE_SECONDS * 1000 / (SCAN_BREAK_MS / 10); i++) {
+		usleep(SCAN_BREAK_MS * 1000 / 10);
+		/* Only stop in a break, not in the middle of a scan. */
+		if (read_ksm("full_scans") == scans)
+			continue;
+		scans = read_ksm("full_scans");
+		if (read_ksm("pages_shared") + read_ksm("pages_sharing") >= pages)
+			break;
+	}
+	write_ksm("run", 0);
+	TEST_ASSERT(read_ksm("pages_shared") + read_ksm("pages_sharing") >= pages,
+		    "KSM has merged %lu pages of %lu",
+		    read_ksm("pages_shared") + read_ksm("pages_sharing"), pages);
+	c.ns = cpu_time(ksmd) - c.ns;
+
+	return c;
+}
+
+static void bench_ksm(void)
+{
+	static struct guest guests[MAX_GUESTS];
+	struct phase write = { .name = "write", .guest = true };
+	struct phase merging = { .name = "merge" };
+	struct phase read = { .name = "read", .guest = true };
+	u64 pages = (u64)nr_guests * nr_pages;
+	clockid_t ksmd;
+	int i;
+
+	TEST_REQUIRE(!access(KSM_DIR "run", W_OK));
+	/* A scan ends with a break, no matter how many pages there are. */
+	write_ksm("run", 2);
+	write_ksm("pages_to_scan", UINT_MAX);
+	write_ksm("sleep_millisecs", SCAN_BREAK_MS);
+	write_ksm("use_zero_pages", 0);
+	if (!access(KSM_DIR "smart_scan", W_OK))
+		write_ksm("smart_scan", 0);
+	ksmd = ksmd_clock();
+
+	for (i = 0; i < nr_guests; i++)
+		start_guest(guests, i);
+
+	/* The first round populates memory and KSM's data structures. */
+	for (i = -1; i < (int)nr_rounds; i++) {
+		int round = max(i, 0);
+
+		write.costs[round] = run_guests(guests, OP_WRITE, i + 2);
+		merging.costs[round] = merge(ksmd, pages);
+		read.costs[round] = run_guests(guests, OP_READ, i + 2);
+	}
+
+	report("ksm", &write, pages);
+	report_sum("ksm", "merge+read", &merging, &read, pages);
+
+	for (i = 0; i < nr_guests; i++)
+		stop_guest(&guests[i]);
+}
+
+/* A child that shares the memory until it is told to go. */
+static pid_t fork_child(void)
+{
+	pid_t pid = fork();
+
+	TEST_ASSERT(pid >= 0, "fork() failed");
+	if (!pid) {
+		for (;;)
+			pause();
+	}
+	return pid;
+}
+
+static void kill_child(pid_t pid)
+{
+	TEST_ASSERT(!kill(pid, SIGKILL) && waitpid(pid, NULL, 0) == pid,
+		    "Cannot kill the child");
+}
+
+static struct cost host_write(struct guest *g, u64 value)
+{
+	struct cost c = { .ns = cpu_time(CLOCK_THREAD_CPUTIME_ID) };
+	u64 i;
+
+	for (i = 0; i < nr_pages; i++)
+		WRITE_ONCE(*(u64 *)(g->mem + i * PAGE_SIZE), value);
+	c.ns = cpu_time(CLOCK_THREAD_CPUTIME_ID) - c.ns;
+
+	return c;
+}
+
+static void bench_cow(void)
+{
+	struct phase copy = { .name = "copy" };
+	struct phase read = { .name = "read", .guest = true };
+	struct phase write = { .name = "write", .guest = true };
+	struct phase guest_write = { .name = "guest-cow", .guest = true };
+	struct guest g;
+	pid_t pid;
+	int i;
+
+	create_guest(&g);
+	run_guest(&g, OP_WRITE, 0);
+
+	for (i = -1; i < (int)nr_rounds; i++) {
+		int round = max(i, 0);
+		u64 value = 4 * (i + 1);
+
+		/* fork() zaps all SPTEs.  The guest is at work meanwhile. */
+		pid = fork_child();
+		run_guest(&g, OP_READ, value);
+		copy.costs[round] = host_write(&g, value + 1);
+		read.costs[round] = run_guest(&g, OP_READ, value + 1);
+		write.costs[round] = run_guest(&g, OP_WRITE, value + 2);
+		kill_child(pid);
+
+		pid = fork_child();
+		run_guest(&g, OP_READ, value + 2);
+		guest_write.costs[round] = run_guest(&g, OP_WRITE, value + 4);
+		kill_child(pid);
+	}
+
+	report_sum("cow", "copy+read", &copy, &read, nr_pages);
+	report("cow", &write, nr_pages);
+	report("cow", &guest_write, nr_pages);
+	destroy_guest(&g);
+}
+
+static const struct {
+	const char *name;
+	void (*fn)(void);
+} benches[] = {
+	{ "ksm", bench_ksm },
+	{ "cow", bench_cow },
+};
+
+static void help(const char *name)
+{
+	printf("usage: %s [-h] [-b ksm|cow] [-g guests] [-n pages] [-r rounds]\n"
+	       " -b: run this benchmark only\n"
+	       " -g: number of guests whose pages are merged (default %u)\n"
+	       " -n: number of pages per guest (default %u)\n"
+	       " -r: number of rounds (default %u)\n",
+	       name, nr_guests, nr_pages, nr_rounds);
+	exit(0);
+}
+
+int main(int argc, char *argv[])
+{
+	const char *only = NULL;
+	bool found = false;
+	int opt, i;
+
+	while ((opt = getopt(argc, argv, "hb:g:n:r:")) != -1) {
+		switch (opt) {
+		case 'b':
+			only = optarg;
+			break;
+		case 'g':
+			nr_guests = atoi_positive("Number of guests", optarg);
+			break;
+		case 'n':
+			nr_pages = atoi_positive("Number of pages", optarg);
+			break;
+		case 'r':
+			nr_rounds = atoi_positive("Number of rounds", optarg);
+			break;
+		case 'h':
+		default:
+			help(argv[0]);
+		}
+	}
+	TEST_ASSERT(nr_guests <= MAX_GUESTS && nr_rounds <= MAX_ROUNDS,
+		    "At most %u guests and %u rounds", MAX_GUESTS, MAX_ROUNDS);
+	TEST_REQUIRE(kvm_has_cap(KVM_CAP_BINARY_STATS_FD));
+
+	/* Lines of output are not to be repeated by children. */
+	setvbuf(stdout, NULL, _IOLBF, 0);
+
+	for (i = 0; i < ARRAY_SIZE(benches); i++) {
+		if (only && strcmp(only, benches[i].name))
+			continue;
+		found = true;
+		benches[i].fn();
+	}
+	TEST_ASSERT(found, "No such benchmark: %s", only);
+
+	return 0;
+}
