@@ -16,6 +16,7 @@ import re
 import sys
 import time
 
+from bench.kvm import measure_kvm
 from bench.report import table
 from guests.initramfs import compile_static
 from guests.job import guest
@@ -131,6 +132,8 @@ def bench(matrix, guests=GUESTS, kernels=KERNELS):
 		results += measure(kernel, kind, matrix)
 		if kind == "xen":
 			results += count_hypercalls(kernel, build_it=False)
+		if kind == "bare" and matrix is FULL:
+			results += measure_kvm(kernel, build_it=False)
 		say(f"[{number}/{len(steps)}] {kernel} {kind}: {time.monotonic() - start:.0f} s")
 	out = build_dir() / "bench"
 	out.mkdir(exist_ok=True)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What merging (KSM) and copying pages on write costs a KVM host and its guests.
+
+A guest runs KVM itself (QEMU's TCG emulates SVM), and in it the payload's
+change_pte_perf_test, which needs nothing of the series. It counts page faults, VM
+exits and CPU time; with -icount, 1 ns of that is 1 instruction, of the host (our
+guest) and of its guests together. QEMU's own work for a world switch is no
+instruction of anybody's, and the hardware's is dear: instructions understate what
+is gained by avoiding exits.
+"""
+import argparse
+import re
+
+from bench.report import table
+from guests.job import guest
+from guests.kernel import KERNELS
+from guests.selftests import selftest
+from series.cmd import EXIT_GUEST, ToolError, main
+
+PROGRAM = "x86/change_pte_perf_test"
+RESULT = re.compile(r"^# result ((?:\w+=\S+ ?)+)$")
+METRICS = {"page_faults_per_page": "page_faults_per_page", "exits_per_page": "exits_per_page",
+	   "ns_per_page": "instructions_per_page"}
+# Suffix of the case and the kernel's command line. Shadow paging (npt=0) would
+# measure the guest's page tables more than anything else.
+MMUS = (("", ""), (",tdp_mmu=0", "kvm.tdp_mmu=0"))
+
+
+def parse_kvm(lines, kernel, suffix=""):
+	"""Return result objects from change_pte_perf_test's @lines; @suffix goes to the case."""
+	found = []
+	for match in filter(None, (RESULT.match(line.strip()) for line in lines)):
+		item = dict(pair.split("=", 1) for pair in match[1].split())
+		if item["metric"] not in METRICS:
+			continue
+		found.append({"kernel": kernel, "guest": "kvm", "bench": item["bench"],
+			      "case": item["case"] + suffix, "pages": int(item["pages"]),
+			      "metric": METRICS[item["metric"]], "value": float(item["median"]),
+			      "min": float(item["min"]), "runs": int(item["runs"])})
+	return found
+
+
+def measure_kvm(kernel, build_it=True, options=""):
+	"""Run the benchmark on @kernel, on each of KVM's MMUs; return the result objects.
+
+	@options are change_pte_perf_test's. Raises ToolError if a guest did not
+	end well or printed no result.
+	"""
+	program = selftest("kvm", PROGRAM)
+	results = []
+	for number, (suffix, append) in enumerate(MMUS):
+		name = f"bench-{kernel}-kvm-{number}"
+		machine = guest("bare", kernel, name, f"/bin/{program.name} {options}\n", programs=[program],
+				icount=True, smp=1, svm=True, append=f"kunit.autorun=0 {append}",
+				build_it=build_it)
+		done = machine.run(name, timeout=900).require()
+		found = parse_kvm(done.lines, kernel, suffix)
+		if not found:
+			raise ToolError(f"no result lines from {program.name}: see {done.log}", EXIT_GUEST)
+		results += found
+	return results
+
+
+def _main():
+	parser = argparse.ArgumentParser(description=__doc__,
+					 formatter_class=argparse.RawDescriptionHelpFormatter)
+	parser.add_argument("--options", default="", help=f"options of {PROGRAM}")
+	args = parser.parse_args()
+	print(table([item for kernel in KERNELS for item in measure_kvm(kernel, options=args.options)]))
+	return 0
+
+
+if __name__ == "__main__":
+	main(_main)
