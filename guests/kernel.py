@@ -135,7 +135,7 @@ def build(kernel, config, targets=("bzImage",)):
 	log.unlink(missing_ok=True)
 	say(f"building {kernel} kernel, config {config} (log: {log})")
 	run([*make_command(tree, out), *targets], log=log,
-	    env={"CCACHE_BASEDIR": str(out.parent), "CCACHE_NOHASHDIR": "1"})
+	    env={"CCACHE_BASEDIR": str(out.parent), "CCACHE_NOHASHDIR": "1", "CCACHE_DEPEND": "1"})
 	if state:
 		stamp.write_text(state)
 	return out
