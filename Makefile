@@ -3,7 +3,7 @@
 
 # Given to the tooling if they are set, on make's command line or in the environment.
 VARIABLES := O V J LINUX DL_DIR LLVM CC ARCH CROSS_COMPILE HOSTCC W C \
-	GUEST KERNEL HOST_KERNEL CONFIG SMP MEM ACCEL XEN QEMU FORCE KERNEL_ORG TOPIC PREVIOUS
+	GUEST KERNEL HOST_KERNEL CONFIG SMP MEM SECONDS SEED ACCEL XEN QEMU FORCE KERNEL_ORG TOPIC PREVIOUS
 $(foreach v,$(VARIABLES),$(if $(filter undefined,$(origin $v)),,$(eval export $v)))
 
 # make's built-in default is not a choice of the user's.
@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help deps base series tree refresh mail kernel shell kunit bench run test clean
+.PHONY: help deps base series tree refresh mail kernel shell kunit bench torture run test clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,7 @@ help:
 #:   shell     interactive shell in a guest       GUEST=bare|xen|domU KERNEL= SMP= MEM=
 #:   kunit     run the KUnit suites               GUEST=bare|xen|domU|um KERNEL=
 #:   bench     base against series, instructions per pte, hypercalls; GUEST=bare|xen
+#:   torture   random changes of mappings against a model; GUEST=bare|xen SECONDS= SEED=
 #:
 #: Other
 #:   deps      install missing Debian packages (root), or print the command
@@ -87,6 +88,9 @@ kunit: deps
 
 bench: deps
 	@$(PYTHON) -m bench.measure
+
+torture: deps
+	@$(PYTHON) -m checks.torture
 
 run: deps
 	@$(PYTHON) -m checks.run

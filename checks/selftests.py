@@ -2,6 +2,7 @@
 """Selftests of the series, run in guests: races of mprotect(), KVM's SPTEs in place."""
 import re
 
+from checks.torture import torture
 from guests.job import guest
 from guests.selftests import selftest
 
@@ -9,15 +10,21 @@ RACES = (("bare", "debug"), ("xen", "debug"))	# guest and config
 RACE_SECONDS = 2	# per case
 MMUS = (("TDP MMU", ""), ("shadow paging", "kvm.tdp_mmu=0 kvm_amd.npt=0"), ("NPT, shadow MMU", "kvm.tdp_mmu=0"))
 STRESS_SECONDS = 30
+# A disk for what has to get there and back.
+DISK = "mke2fs -q /dev/ram1 2> /dev/null || mke2fs /dev/ram1 > /dev/null; mkdir -p /disk; mount -t ext4 /dev/ram1 /disk || exit 1"
+TORTURE_SECONDS, TORTURE_SEED = 15, 1
 KTAP = re.compile(r"^(ok|not ok) \d+ (?:- )?([^#]*?)\s*(?:# (SKIP) ?(.*))?$")
 
 
-def run_selftest(tally, title, kind, program, arguments, timeout=300, **options):
-	"""Run @program in a guest; count its KTAP results, and the run itself. Returns the lines."""
+def run_selftest(tally, title, kind, program, arguments, timeout=300, setup="true", **options):
+	"""Run @program in a guest after the shell line @setup; count its KTAP results, and the run.
+
+	Returns the lines.
+	"""
 	lines = []
 	with tally.step(f"{title}: complete run"):
 		name = re.sub(r"[^a-z0-9]+", "-", title.lower())
-		job = f"mkdir -p /dev/shm; /bin/{program.name} {arguments}; s=$?; [ $s = 4 ] && s=0; exit $s\n"
+		job = f"{setup}\nmkdir -p /dev/shm; /bin/{program.name} {arguments}; s=$?; [ $s = 4 ] && s=0; exit $s\n"
 		machine = guest(kind, "series", name, job, programs=[program], smp=2, **options)
 		result = machine.run(name, timeout=timeout)
 		lines = result.lines
@@ -36,8 +43,16 @@ def check_races(tally):
 			program = selftest("mm", "modify_prot_race", config)
 		if not program:
 			continue
-		run_selftest(tally, f"race {kind} {config}", kind, program, f"-s {RACE_SECONDS}", config=config,
-			     append="kunit.autorun=0")
+		run_selftest(tally, f"race {kind} {config}", kind, program, f"-s {RACE_SECONDS} -d /disk",
+			     config=config, setup=DISK, append="kunit.autorun=0")
+
+
+def check_torture(tally):
+	"""Change mappings at random, briefly and with a fixed seed; "make torture" takes its time."""
+	for kind in ("bare", "xen"):
+		with tally.step(f"torture {kind}: memory is as the model says"):
+			lines = torture(kind, TORTURE_SECONDS, TORTURE_SEED)
+			assert "torture: passed" in lines, f"{lines[-1:]}"
 
 
 def check_change_pte(tally):

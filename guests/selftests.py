@@ -4,21 +4,30 @@ from guests.kernel import build, make_command, output, source
 from series.cmd import build_dir, run
 
 
+def headers(config="lean"):
+	"""Build the series' kernel of @config and its headers for user space; return their folder."""
+	tree = source("series")
+	build("series", config)
+	objects = output("series", config)
+	log = build_dir() / "log" / f"headers-{config}.log"
+	log.unlink(missing_ok=True)
+	run([*make_command(tree, objects), "headers"], log=log)
+	return objects / "usr" / "include"
+
+
 def selftest(folder, name, config="lean"):
 	"""Build tools/testing/selftests/@folder's program @name; return its path.
 
 	The kernel of @config is built first: the program uses its exported
 	headers. Raises ToolError with the log's path if the build fails.
 	"""
+	include = headers(config)
 	tree = source("series")
-	build("series", config)
-	objects = output("series", config)
 	log = build_dir() / "log" / f"selftest-{name.replace('/', '-')}.log"
 	log.unlink(missing_ok=True)
-	run([*make_command(tree, objects), "headers"], log=log)
 	out = build_dir() / "selftests" / folder
 	out.mkdir(parents=True, exist_ok=True)
 	run(["make", "-C", tree / "tools" / "testing" / "selftests" / folder, f"OUTPUT={out}",
-	     f"KHDR_INCLUDES=-isystem {objects}/usr/include", "LDFLAGS=-static", "CC=gcc",
+	     f"KHDR_INCLUDES=-isystem {include}", "LDFLAGS=-static", "CC=gcc",
 	     out / name], log=log)
 	return out / name

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+"""make torture: random changes of protections and mappings against a model, in a guest.
+
+  make torture GUEST=xen SECONDS=300 SEED=7
+
+SEED= repeats a run; without, it is taken from the clock and printed. The guest has
+two vCPUs, the debug kernel, KSM at work, and swap on a RAM disk.
+"""
+import argparse
+import os
+import time
+
+from guests.initramfs import compile_static
+from guests.job import guest, number
+from guests.qemu import GUESTS
+from guests.selftests import headers
+from series.cmd import ROOT, main, say
+
+JOB = """\
+if mkswap /dev/ram0 > /dev/null 2>&1; then swapon /dev/ram0; fi
+/bin/torture -s {seed} -t {seconds} -p {processes}
+"""
+
+
+def torture(kind, seconds, seed, config="debug", kernel="series"):
+	"""Run the program for @seconds with @seed in guest @kind; return its lines.
+
+	Raises ToolError if it failed, or the kernel did (see guests.qemu).
+	"""
+	program = compile_static(ROOT / "checks" / "torture.c", "torture", f"-I{headers(config)}")
+	name = f"torture-{kernel}-{kind}"
+	job = JOB.format(seed=seed, seconds=seconds, processes=4)
+	machine = guest(kind, kernel, name, job, config=config, programs=[program], smp=number("SMP", 2),
+			append="kunit.autorun=0")
+	done = machine.run(name, timeout=180 + 4 * seconds).require()
+	return [line for line in done.lines if line.startswith("torture: ")]
+
+
+def _main():
+	parser = argparse.ArgumentParser(description=__doc__,
+					 formatter_class=argparse.RawDescriptionHelpFormatter)
+	parser.add_argument("--guest", default=os.environ.get("GUEST") or "bare",
+			    help=f"one of: {' '.join(GUESTS)}")
+	parser.add_argument("--seconds", type=int, default=number("SECONDS", 120))
+	parser.add_argument("--seed", type=int, default=number("SEED", int(time.time())))
+	args = parser.parse_args()
+	say(f"torture: GUEST={args.guest} SECONDS={args.seconds} SEED={args.seed}")
+	print("\n".join(torture(args.guest, args.seconds, args.seed)))
+	return 0
+
+
+if __name__ == "__main__":
+	main(_main)
