@@ -11,7 +11,7 @@ RACE_SECONDS = 2	# per case
 MMUS = (("TDP MMU", ""), ("shadow paging", "kvm.tdp_mmu=0 kvm_amd.npt=0"), ("NPT, shadow MMU", "kvm.tdp_mmu=0"))
 STRESS_SECONDS = 30
 # A disk for what has to get there and back.
-DISK = "mke2fs -q /dev/ram1 2> /dev/null || mke2fs /dev/ram1 > /dev/null; mkdir -p /disk; mount -t ext4 /dev/ram1 /disk || exit 1"
+DISK = "mke2fs /dev/ram1 > /dev/null && mkdir -p /disk && mount -t ext4 /dev/ram1 /disk || exit 1"
 TORTURE_SECONDS, TORTURE_SEED = 15, 1
 KTAP = re.compile(r"^(ok|not ok) \d+ (?:- )?([^#]*?)\s*(?:# (SKIP) ?(.*))?$")
 
