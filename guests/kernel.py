@@ -11,10 +11,11 @@ import re
 import shlex
 from pathlib import Path
 
+from series import patches
 from series.base import base_worktree
 from series.cmd import (EXIT_CONFIG, EXIT_MISSING, ROOT, ToolError, build_dir, jobs, main, run,
 			say)
-from series.tree import make_tree
+from series.tree import make_tree, topic_worktree
 
 CONFIGS = ROOT / "guests" / "config"
 KERNELS = ("base", "series")
@@ -30,16 +31,24 @@ CONFIG_SETS = {
 SERIES_ONLY = "kunit-series"
 
 
+def topic_kernels():
+	"""Return {kernel: topic}: "topic1" is the base with the first topic alone, and so on."""
+	return {f"topic{topic.partition('-')[0]}": topic for topic in patches.topics()}
+
+
 def source(kernel):
-	"""Return the source tree of "base" or "series", made if need be."""
-	if kernel not in KERNELS:
-		raise ToolError(f"unknown kernel '{kernel}': known are {' '.join(KERNELS)}")
+	"""Return the source tree of "base", "series" or "topic1"..., made if need be."""
+	known = (*KERNELS, *topic_kernels())
+	if kernel not in known:
+		raise ToolError(f"unknown kernel '{kernel}': known are {' '.join(known)}")
+	if kernel in topic_kernels():
+		return topic_worktree(build_dir() / kernel / "linux", topic_kernels()[kernel])
 	return make_tree() if kernel == "series" else base_worktree()
 
 
 def output(kernel, config):
 	"""Return the folder that @kernel is built into with @config."""
-	return build_dir() / ("base" if kernel == "base" else ".") / f"obj-{config}"
+	return build_dir() / ("." if kernel == "series" else kernel) / f"obj-{config}"
 
 
 def fragments(kernel, config):
@@ -160,7 +169,7 @@ def image(out):
 def _main():
 	parser = argparse.ArgumentParser(description=__doc__,
 					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	parser.add_argument("kernel", nargs="?", default="series", help="base or series")
+	parser.add_argument("kernel", nargs="?", default="series", help="base, series, or topic1... for one topic alone")
 	parser.add_argument("--config", default=os.environ.get("CONFIG") or "lean",
 			    help=f"one of: {' '.join(CONFIG_SETS)}")
 	args = parser.parse_args()

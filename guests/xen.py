@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from series.apt import unpacked
-from series.cmd import ToolError, build_dir, main, replaced
+from series.cmd import ToolError, build_dir, main, replaced, say
 
 # Versions with a Debian package, and the suite where the package is if the
 # system's own apt doesn't offer it. The first is the default.
@@ -30,6 +30,20 @@ def packed(given):
 		raise ToolError(f"XEN={given} is no file: name a xen binary (xen-4.17-amd64.gz or unpacked) "
 				f"or a version, known are {' '.join(VERSIONS)}")
 	return Path(given)
+
+
+def symbols():
+	"""Return nm's text of the packaged hypervisor, or "" if it can't be had or XEN= is a file."""
+	version = os.environ.get("XEN") or DEFAULT
+	if version not in VERSIONS:
+		return ""
+	try:
+		root = unpacked((f"xen-hypervisor-{version}-amd64-dbg",), VERSIONS[version], libraries=False)
+	except ToolError as error:
+		say(f"the hypervisor's functions stay unnamed: {error}")
+		return ""
+	found = next(root.rglob("xen-syms-*.map"), None)
+	return found.read_text() if found else ""
 
 
 def hypervisor():

@@ -10,13 +10,13 @@ import shutil
 from series.cmd import EXIT_MISSING, ToolError, build_dir, replaced, run, say
 
 
-def debian_mirror():
-	"""Return the archive's URI from apt's own settings, or None without apt."""
+def debian_mirror(label="Debian"):
+	"""Return the URI of an archive from apt's own settings, or None; @label as apt knows it."""
 	if not shutil.which("apt-get"):
 		return None
 	out = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL)"],
 		  check=False).stdout
-	uris = [l.split()[0] for l in out.splitlines() if l.split()[1:] == ["Debian", "Debian"]]
+	uris = [l.split()[0] for l in out.splitlines() if l.split()[1:] == ["Debian", label]]
 	return uris[0] if uris else None
 
 
@@ -25,8 +25,9 @@ def private_apt(suite):
 
 	None means that there is no apt or no mirror. apt verifies the archive's
 	signature as ever; whether the update succeeds shows when a package is wanted.
+	A @suite such as "bookworm-security" is in an archive of its own.
 	"""
-	mirror = debian_mirror()
+	mirror = debian_mirror("Debian-Security" if suite.endswith("-security") else "Debian")
 	if not mirror:
 		return None
 	state = build_dir() / "apt" / suite

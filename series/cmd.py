@@ -8,6 +8,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -62,11 +63,21 @@ def say(message):
 	print(f"  {message}", file=sys.stderr, flush=True)
 
 
+_context = ""	# shown before each line of progress()
+
+
+def set_context(text):
+	"""Set what progress() shows first, such as "[3/12, 40 s] base xen"; "" for nothing."""
+	global _context
+	_context = text
+
+
 def progress(text):
 	"""Show what runs now, in one line of a terminal; nothing if there is none."""
 	if sys.stderr.isatty() and not verbose():
 		width = shutil.get_terminal_size().columns - 1
-		print(f"\r\033[K{text.expandtabs()[:width]}", end="", file=sys.stderr, flush=True)
+		line = f"  {_context} {text.strip()}" if _context and text else text
+		print(f"\r\033[K{line.expandtabs()[:width]}", end="", file=sys.stderr, flush=True)
 
 
 def log_command(argv, cwd=None, env=None):
@@ -188,8 +199,18 @@ def remove(path):
 		path.unlink(missing_ok=True)
 
 
+def _interrupt(_number, _frame):
+	raise KeyboardInterrupt
+
+
 def main(function):
-	"""Call @function as a program: ToolError becomes one line and its exit code."""
+	"""Call @function as a program: ToolError becomes one line and its exit code.
+
+	SIGTERM and SIGHUP end it as Ctrl-C does: guests and builds are ended with it.
+	"""
+	for number in (signal.SIGTERM, signal.SIGHUP):
+		if signal.getsignal(number) != signal.SIG_IGN:	# nohup
+			signal.signal(number, _interrupt)
 	try:
 		sys.exit(function())
 	except ToolError as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from series import patches
 from series.base import ensure_base
-from series.cmd import (EXIT_UNSAVED, ROOT, ToolError, main, run, say)
+from series.cmd import (EXIT_UNSAVED, ROOT, ToolError, main, remove, run, say)
 
 APPLIED = "refs/modify-prot/applied"	# what make tree built last
 STAMP = "modify-prot-stamp"		# in .git: digest of what it was built from
@@ -119,6 +119,28 @@ def make_tree(root=ROOT, force=False):
 	stamp.write_text(want)
 	say(f"{linux}: {len(commits)} patches on {git(linux, 'log', '-1', '--format=%s', 'base')}")
 	return linux
+
+
+def topic_worktree(tree, topic, root=ROOT):
+	"""Bring @tree, a second work tree, to the base plus the patches of @topic; return it.
+
+	Files that stay the same keep their timestamps.
+	"""
+	linux = ensure_base()
+	commits = commit_series(linux, [p for p in patches.load(root) if p.topic == topic], root)
+	tip = commits[-1][0]
+	if not (tree / ".git").exists():
+		say(f"laying the work tree of {topic} alone")
+		git(linux, "worktree", "prune")
+		remove(tree)
+		try:
+			run(["git", "-C", linux, "worktree", "add", "-q", "--detach", tree, tip])
+		except BaseException:
+			remove(tree)
+			raise
+	elif git(tree, "rev-parse", "HEAD") != tip:
+		git(tree, "checkout", "-q", "--force", "--detach", tip)
+	return tree
 
 
 def _main():
