@@ -3,7 +3,7 @@
 
 # Given to the tooling if they are set, on make's command line or in the environment.
 VARIABLES := O V J LINUX DL_DIR LLVM CC ARCH CROSS_COMPILE HOSTCC W C \
-	GUEST KERNEL HOST_KERNEL CONFIG SMP MEM SECONDS SEED ACCEL XEN QEMU FORCE KERNEL_ORG TOPIC PREVIOUS
+	GUEST KERNEL HOST_KERNEL CONFIG SMP MEM SECONDS SEED ACCEL XEN QEMU ROUNDS FORCE KERNEL_ORG TOPIC PREVIOUS
 $(foreach v,$(VARIABLES),$(if $(filter undefined,$(origin $v)),,$(eval export $v)))
 
 # make's built-in default is not a choice of the user's.
@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help deps base series tree refresh mail kernel shell kunit bench torture run test clean
+.PHONY: help deps base series tree refresh mail kernel shell kunit bench bench-wall profile report torture run test clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -37,8 +37,12 @@ help:
 #:   kernel    build a kernel                     KERNEL=base|series CONFIG=lean|debug|...
 #:   shell     interactive shell in a guest       GUEST=bare|xen|domU KERNEL= SMP= MEM=
 #:   kunit     run the KUnit suites               GUEST=bare|xen|domU|um KERNEL=
-#:   bench     base against series, instructions per pte, hypercalls; GUEST=bare|xen
 #:   torture   random changes of mappings against a model; GUEST=bare|xen SECONDS= SEED=
+#:   bench     instructions per pte and hypercalls; GUEST= of: bare bare-noxen xen bare-disk xen-disk;
+#:             KERNEL= of: base series topic1... debian-6.1 debian-6.12 debian-7.3; all if not given
+#:   bench-wall  wall-clock time, base against series in turn, with spread   GUEST= ROUNDS=6 SMP=2
+#:   profile   instructions per function, before and after   GUEST= KERNEL= of: base series topic1...
+#:   report    build/bench/report.html and .txt, from what bench, bench-wall and profile left
 #:
 #: Other
 #:   deps      install missing Debian packages (root), or print the command
@@ -91,6 +95,15 @@ bench: deps
 
 torture: deps
 	@$(PYTHON) -m checks.torture
+
+bench-wall: deps
+	@$(PYTHON) -m bench.wall
+
+profile: deps
+	@$(PYTHON) -m bench.profile
+
+report:
+	@$(PYTHON) -m bench.report
 
 run: deps
 	@$(PYTHON) -m checks.run

@@ -1,156 +1,173 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""insn_profile.py - where does every guest instruction go?
+"""Where does every instruction go? Records and counts the instructions of a guest.
 
-Runs a QEMU TCG guest that loops over one workload, executes it one
-instruction per translation block for a moment (-singlestep, HMP "log exec"),
-and prints how many instructions each function (or, with --addr, each address
-of one function) took per unit of work.
-
-The guest prints MARKER on its console and then loops for ever.  A unit is one
-execution of --per (a symbol of the map) divided by --div, e.g. one pte of an
-mprotect() over 4096 pages:
-
-  bench/insn_profile.py --map System.map --per change_protection --div 4096 \\
-	-- qemu-system-x86_64 -accel tcg -cpu max -m 1024 -nographic \\
-	   -kernel bzImage -initrd loop.cpio.gz -append console=ttyS0
-
-Addresses below every symbol are reported as "user", those in Xen's range as
-"xen", or by name if a second --map names the hypervisor's symbols.
+A guest that loops over one workload runs under QEMU's TCG; for a moment it is
+given one instruction per translation block, and logs each of them (HMP "log exec"). Of that record, only whole rounds of the workload are taken: from one
+execution of a given symbol of the kernel to a later one.
 """
-import argparse
 import bisect
 import collections
 import os
 import re
 import socket
 import subprocess
-import sys
-import tempfile
 import time
+from dataclasses import dataclass, field
+
+from series.cmd import EXIT_GUEST, EXIT_HANG, ToolError, log_command, progress, run
 
 XEN_LO, XEN_HI = 0xffff800000000000, 0xffff880000000000
+USER_HI = 1 << 47
+TRACE = re.compile(rb"^Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/", re.M)
+ROUNDS = 4	# to record
 
 
 class SymbolMap:
-	"""Sorted text symbols of one or more System.map files."""
+	"""Sorted text symbols of a System.map, and of the hypervisor if @xen (its nm) is given."""
 
-	def __init__(self, paths):
+	def __init__(self, text, xen=""):
 		syms = {}
-		for path in paths:
-			with open(path) as f:
-				for line in f:
-					fields = line.split()
-					if len(fields) >= 3 and fields[1] in 'tTwW':
-						syms.setdefault(int(fields[0], 16), fields[2])
+		for line in (text + xen).splitlines():
+			fields = line.split()
+			if len(fields) >= 3 and fields[1] in "tTwW":
+				syms.setdefault(int(fields[0], 16), fields[2])
 		self.addrs = sorted(syms)
 		self.names = [syms[a] for a in self.addrs]
 		self.by_name = {n: a for a, n in syms.items()}
+		self.has_xen = bool(xen)
 
 	def name(self, addr):
+		"""Return the function that @addr belongs to, "user", or "xen" or "xen:function"."""
+		if addr < USER_HI:
+			return "user"
 		i = bisect.bisect_right(self.addrs, addr) - 1
-		if addr < 1 << 47:
-			return 'user'
-		if XEN_LO <= addr < XEN_HI and (i < 0 or self.addrs[i] < XEN_LO):
-			return 'xen'
-		return self.names[i] if i >= 0 else 'unknown'
+		if XEN_LO <= addr < XEN_HI:
+			return f"xen:{self.names[i]}" if self.has_xen and i >= 0 else "xen"
+		return self.names[i] if i >= 0 else "unknown"
+
+
+@dataclass
+class Profile:
+	"""Counts of @units units: executions by address, and entries into the hypervisor."""
+	units: float
+	count: collections.Counter
+	entries: collections.Counter = field(default_factory=collections.Counter)
+
+	def functions(self, symbols):
+		"""Return {function: instructions per unit}, the largest first."""
+		table = collections.Counter()
+		for addr, n in self.count.items():
+			table[symbols.name(addr)] += n
+		return {name: n / self.units for name, n in table.most_common()}
+
+	def total(self):
+		"""Return instructions per unit."""
+		return sum(self.count.values()) / self.units
+
+	def among(self, addresses, least=0):
+		"""Return the executions per unit of those at @addresses that have @least each."""
+		return sum(n for a, n in self.count.items() if a in addresses and n >= least * self.units) / self.units
 
 
 def hmp(path, command):
 	"""Send one command to the human monitor, return what it answers."""
-	s = socket.socket(socket.AF_UNIX)
-	s.connect(path)
-	s.settimeout(20)
-	out = b''
-	while b'(qemu) ' not in out:
-		out += s.recv(4096)
-	s.sendall(command.encode() + b'\n')
-	out = b''
-	while b'(qemu) ' not in out:
-		out += s.recv(4096)
-	s.close()
-	return out.decode(errors='replace')
+	with socket.socket(socket.AF_UNIX) as s:
+		s.connect(path)
+		s.settimeout(60)
+		for text in (b"", command.encode() + b"\n"):
+			s.sendall(text)
+			out = b""
+			while b"(qemu) " not in out:
+				data = s.recv(4096)
+				if not data:
+					raise ToolError(f"QEMU's monitor is gone ('{command}')", EXIT_GUEST)
+				out += data
+	return out.decode(errors="replace")
 
 
-def locked(vmlinux):
-	"""Addresses of instructions that lock the bus, alternatives unpatched."""
-	out = subprocess.run(['objdump', '-d', '--no-show-raw-insn', vmlinux],
-			     check=True, capture_output=True, text=True).stdout
-	insn = re.compile(r'^\s*([0-9a-f]+):\s+(lock |xchg .*\()', re.M)
+def instructions(vmlinux, pattern):
+	"""Return the addresses of the instructions of @vmlinux that objdump shows as @pattern."""
+	out = run(["objdump", "-d", "--no-show-raw-insn", vmlinux]).stdout
+	insn = re.compile(rf"^\s*([0-9a-f]+):\s+(?:{pattern})", re.M)
 	return {int(m.group(1), 16) for m in insn.finditer(out)}
 
 
-def main():
-	ap = argparse.ArgumentParser(description=__doc__,
-			formatter_class=argparse.RawDescriptionHelpFormatter)
-	ap.add_argument('--map', action='append', required=True)
-	ap.add_argument('--per', required=True, help='symbol executed once per --div units')
-	ap.add_argument('--div', type=float, default=1)
-	ap.add_argument('--marker', default='PROFILE-START')
-	ap.add_argument('--seconds', type=float, default=2)
-	ap.add_argument('--timeout', type=float, default=120)
-	ap.add_argument('--addr', metavar='SYMBOL', help='per address within SYMBOL')
-	ap.add_argument('--locked', metavar='VMLINUX', help='only locked instructions')
-	ap.add_argument('--calls', metavar='SYMBOL', action='append', default=[],
-			help='also print how often SYMBOL was entered')
-	ap.add_argument('--min', type=float, default=0.05)
-	ap.add_argument('qemu', nargs='+')
-	args = ap.parse_args()
-
-	tmp = tempfile.mkdtemp()
-	mon, log, con = (os.path.join(tmp, n) for n in ('mon', 'log', 'con'))
-	cmd = args.qemu + ['-singlestep', '-D', log, '-monitor',
-			   'unix:%s,server=on,wait=off' % mon, '-serial', 'file:' + con]
-	syms = SymbolMap(args.map)
-	with open(os.path.join(tmp, 'out'), 'w') as out:
-		vm = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-	try:
-		end = time.time() + args.timeout
-		while True:
-			time.sleep(0.2)
-			if os.path.exists(con) and args.marker in open(con, errors='replace').read():
-				break
-			if vm.poll() is not None or time.time() > end:
-				sys.exit('no %s on the console, see %s' % (args.marker, tmp))
-		time.sleep(1)
-		hmp(mon, 'log exec,nochain')
-		time.sleep(args.seconds)
-		hmp(mon, 'log none')
-	finally:
-		vm.kill()
-		vm.wait()
-
-	count = collections.Counter()
-	trace = re.compile(r'^Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/')
-	with open(log, errors='replace') as f:
-		for line in f:
-			m = trace.match(line)
-			if m:
-				count[int(m.group(1), 16)] += 1
-	os.unlink(log)
-	entries = {n: count[syms.by_name[n]] for n in args.calls}
-	units = count[syms.by_name[args.per]] * args.div
-	if not units:
-		sys.exit('%s was not executed' % args.per)
-
-	if args.locked:
-		addrs = locked(args.locked)
-		count = collections.Counter({a: n for a, n in count.items() if a in addrs})
-	table = collections.Counter()
-	for addr, n in count.items():
-		name = syms.name(addr)
-		if not args.addr:
-			table[name] += n
-		elif name == args.addr:
-			table['%s+0x%x' % (name, addr - syms.by_name[name])] += n
-	rows = sorted(table.items()) if args.addr else table.most_common()
-	print('%10.2f  total, per unit of %d' % (sum(count.values()) / units, units))
-	for name in args.calls:
-		print('%10.5f  calls of %s' % (entries[name] / units, name))
-	for name, n in rows:
-		if n / units >= args.min:
-			print('%10.2f  %s' % (n / units, name))
+def hits_in(log, position, needle):
+	"""Return (how often @needle is in @log from byte @position on, where whole lines end)."""
+	with open(log, "rb") as f:
+		f.seek(position)
+		data = f.read()
+	end = data.rfind(b"\n") + 1
+	return data[:end].count(needle), position + end
 
 
-if __name__ == '__main__':
-	main()
+def record(argv, folder, marker, start, timeout=240, rounds=ROUNDS):
+	"""Run QEMU as @argv until @marker is on its console, then log instructions; return the log.
+
+	Ends when the address @start was executed @rounds times and once more, so
+	that the log holds as many whole rounds. Everything lands in @folder.
+	Raises ToolError if marker or rounds take more than @timeout seconds each.
+	"""
+	mon, log, con = (os.path.join(folder, n) for n in ("mon", "exec.log", "console"))
+	argv = [*argv, "-D", log, "-monitor", f"unix:{mon},server=on,wait=off", "-serial", f"file:{con}"]
+	log_command(argv)
+	with open(os.path.join(folder, "out"), "w") as out, \
+	     subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out) as vm:
+		def wait(done, what):
+			end = time.monotonic() + timeout
+			while not done():
+				if vm.poll() is not None:
+					raise ToolError(f"QEMU ended before {what}", EXIT_GUEST)
+				if time.monotonic() > end:
+					raise ToolError(f"no {what} in {timeout} s", EXIT_HANG)
+				time.sleep(0.2)
+
+		needle, seen, position = b"/%016x/" % start, 0, 0
+
+		def enough():
+			nonlocal seen, position
+			if os.path.exists(log):
+				more, position = hits_in(log, position, needle)
+				seen += more
+				progress(f"    {seen} of {rounds + 1} rounds, {position >> 20} MiB")
+			return seen > rounds
+
+		try:
+			wait(lambda: os.path.exists(con) and marker in open(con, errors="replace").read(),
+			     f"{marker} on the console")
+			time.sleep(2)
+			if "unknown command" in hmp(mon, "one-insn-per-tb on"):
+				hmp(mon, "singlestep on")	# its name before QEMU 8.1
+			hmp(mon, "log exec,nochain")
+			wait(enough, f"{rounds} rounds")
+			hmp(mon, "log none")
+		finally:
+			vm.kill()
+			progress("")
+	return log
+
+
+def count(log, start, units_per_round, calls=(), even=True):
+	"""Count a log of record(): whole rounds, each of which begins at the address @start.
+
+	A round is @units_per_round units; with @even an even number of rounds is
+	taken. @calls are the addresses of the kernel's hypercall instructions.
+	Raises ToolError if there is no whole round.
+	"""
+	trace = []
+	with open(log, "rb") as f:
+		while block := f.readlines(1 << 24):
+			trace += [int(a, 16) for a in TRACE.findall(b"".join(block))]
+	hits = [i for i, a in enumerate(trace) if a == start]
+	if even and len(hits) % 2 == 0:
+		hits = hits[:-1]
+	if len(hits) < 2:
+		raise ToolError(f"{len(hits)} rounds were recorded, 2 are needed", EXIT_GUEST)
+	trace = trace[hits[0]:hits[-1]]
+	entries, before = collections.Counter(), 0
+	for addr in trace:
+		if XEN_LO <= addr < XEN_HI and not XEN_LO <= before < XEN_HI:
+			user = before < USER_HI
+			entries["user" if user else "hypercall" if before in calls else "trap"] += 1
+		before = addr
+	return Profile((len(hits) - 1) * units_per_round, collections.Counter(trace), entries)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Count what page-table operations cost in guests, base and series in one go.
+"""Count what page-table operations cost in guests, all kernels in one go.
 
 QEMU's -icount shift=0,sleep=off makes the guest's clock count instructions, of
 guest and hypervisor together: 1 ns is 1 instruction, the same on any host. The
@@ -11,26 +11,21 @@ bench, case, pages, metric, value.
 import argparse
 import json
 import os
-import platform
 import re
 import sys
-import time
 
+from bench import kernels, matrix, report
+from bench.facts import facts
 from bench.kvm import measure_kvm
-from bench.report import table
-from guests.initramfs import compile_static
-from guests.job import guest
-from guests.kernel import KERNELS, source
-from guests.qemu import GUESTS, qemu_binary
-from series.cmd import (EXIT_GUEST, ROOT, ToolError, build_dir, main, replaced, run, say)
+from bench.profile import GUESTS as PROFILED, profile, results as profile_results, write as write_profiles
+from bench.programs import costs_program, ext4_image, program
+from bench.steps import Steps
+from guests.kernel import KERNELS
+from series.cmd import EXIT_GUEST, ToolError, build_dir, main, replaced, say
 
-PROGRAM = "tools/testing/selftests/mm/mprotect_perf.c"
 RESULT = re.compile(r"^# result ((?:\w+=\S+ ?)+)$")
 TRACED_PAGES = 4096
-# (bench, cases or None for all, pages or None for the program's own list)
-FULL = (("mprotect", None, None), ("fork", None, None), ("munmap", None, None),
-	("madv_dontneed", None, None))
-SHORT = (("mprotect", "anon-4k", "1,16,512,4096"),)
+TIMEOUT = 1800		# seconds, for the whole matrix in one guest
 
 # Counts hypercalls of mprotect() with the kernel's own trace events: the difference
 # of two runs that differ by 4 runs of 2 * 4096 updates, so set-up falls out.
@@ -50,16 +45,12 @@ echo "# hypercalls few=$few many=$many"
 TRACED_UPDATES = 4 * 2 * TRACED_PAGES
 
 
-def program():
-	"""Return the static benchmark program, compiled from the payload."""
-	linux = source("series")
-	return compile_static(ROOT / PROGRAM, "mprotect_perf", "-pthread",
-			      f"-I{linux}/tools/testing/selftests", f"-I{linux}/tools/include",
-			      f"-I{linux}/usr/include")
+def parse(lines, kernel, name):
+	"""Return result objects from mprotect_perf's lines; ns are instructions here.
 
-
-def parse(lines, kernel, kind):
-	"""Return result objects from mprotect_perf's lines; ns are instructions here."""
+	The threads of a run share one vCPU, so their time is divided by their
+	number; they make a case of their own, such as "anon-4k-2-threads".
+	"""
 	found = []
 	for line in lines:
 		match = RESULT.match(line.strip())
@@ -68,32 +59,31 @@ def parse(lines, kernel, kind):
 		item = dict(pair.split("=", 1) for pair in match[1].split())
 		if item["metric"] != "ns_per_pte":
 			continue
-		found.append({"kernel": kernel, "guest": kind, "bench": item["bench"],
-			      "case": item["case"], "pages": int(item["pages"]),
-			      "metric": "instructions_per_pte", "value": float(item["median"]),
-			      "min": float(item["min"]), "runs": int(item["runs"])})
+		threads = int(item.get("threads", 1))
+		case = item["case"] + (f"-{threads}-threads" if threads > 1 else "")
+		found.append({"kernel": kernel, "guest": name, "bench": item["bench"],
+			      "case": case, "pages": int(item["pages"]),
+			      "metric": "instructions_per_pte", "value": float(item["median"]) / threads,
+			      "min": float(item["min"]) / threads, "runs": int(item["runs"])})
 	return found
 
 
-def job_lines(matrix):
-	"""Return the job script that runs @matrix."""
-	lines = []
-	for bench, case, pages in matrix:
-		options = f"-b {bench}" + (f" -c {case}" if case else "") + (f" -p {pages}" if pages else "")
-		lines.append(f"/bin/mprotect_perf {options} || exit 1")
-	return "\n".join(lines) + "\n"
+def measure(kernel, name, rows=None, costs=None):
+	"""Run @rows and @costs of the matrix on @kernel in the guest @name; return result objects.
 
-
-def measure(kernel, kind, matrix, build_it=True):
-	"""Run @matrix on @kernel in guest @kind and return the result objects.
-
+	Default is what the matrix has for @name. The kernel was prepared before.
 	Raises ToolError if the guest did not end well or printed no result.
 	"""
-	name = f"bench-{kernel}-{kind}"
-	machine = guest(kind, kernel, name, job_lines(matrix), programs=[program()], icount=True,
-			smp=1, append="kunit.autorun=0", build_it=build_it)
-	done = machine.run(name, timeout=1500).require()
-	found = parse(done.lines, kernel, kind)
+	place = matrix.guests([name])[name]
+	ext4 = place.config == "disk"
+	rows, costs = place.perf if rows is None else rows, place.costs if costs is None else costs
+	job = "\n".join([*place.setup, *matrix.cost_commands(costs, "/mnt" if ext4 else "/tmp"),
+			 *matrix.perf_commands(rows)]) + "\n"
+	log = f"bench-{kernel}-{name}"
+	machine = kernels.machine(kernel, place, log, job, [program(), costs_program()],
+				  [("/ext4.img", ext4_image())] if ext4 else [], icount=True, smp=1)
+	done = machine.run(log, timeout=TIMEOUT).require()
+	found = parse(done.lines, kernel, name)
 	if not found:
 		raise ToolError(f"no result lines from mprotect_perf: see {done.log}", EXIT_GUEST)
 	return found
@@ -101,9 +91,11 @@ def measure(kernel, kind, matrix, build_it=True):
 
 def count_hypercalls(kernel, build_it=True):
 	"""Return [result object]: hypercalls per pte of mprotect() under Xen PV."""
+	if build_it:
+		kernels.prepare(kernel, "lean")
 	name = f"hypercalls-{kernel}-xen"
-	machine = guest("xen", kernel, name, TRACE_JOB, programs=[program()], smp=1, icount=True,
-			append="kunit.autorun=0 trace_buf_size=8M", build_it=build_it)
+	machine = kernels.machine(kernel, matrix.GUESTS["xen"], name, TRACE_JOB, [program()], smp=1, icount=True,
+				  append="kunit.autorun=0 trace_buf_size=8M")
 	done = machine.run(name, timeout=600).require()
 	match = re.search(r"^# hypercalls few=(\d+) many=(\d+)", "\n".join(done.lines), re.M)
 	if not match:
@@ -114,48 +106,87 @@ def count_hypercalls(kernel, build_it=True):
 		 "value": (many - few) / TRACED_UPDATES}]
 
 
-def machine_facts():
-	"""Return what a reader must know beside the figures."""
-	gcc = run(["gcc", "--version"]).stdout.splitlines()[0]
-	qemu = run([qemu_binary(), "--version"]).stdout.splitlines()[0]
-	return {"machine": platform.machine(), "compiler": gcc, "qemu": qemu,
-		"config": "allnoconfig + guests/config/lean.config + kunit.config",
-		"unit": "instructions of guest and hypervisor (-icount shift=0,sleep=off)"}
+def profiled(chosen, names):
+	"""Return the (kernel, guest) whose every instruction is counted as well: those with symbols."""
+	return [(k, n) for n in PROFILED if n in chosen for k in names
+		if k not in kernels.debian.KERNELS and kernels.runs_in(k, n, chosen[n])]
 
 
-def bench(matrix, guests=GUESTS, kernels=KERNELS):
-	"""Measure everything, write results.json atomically, and return the list."""
-	steps = [(k, g) for k in kernels for g in guests]
-	results = []
-	for number, (kernel, kind) in enumerate(steps, 1):
-		start = time.monotonic()
-		results += measure(kernel, kind, matrix)
-		if kind == "xen":
-			results += count_hypercalls(kernel, build_it=False)
-		if kind == "bare" and matrix is FULL:
-			results += measure_kvm(kernel, build_it=False)
-		say(f"[{number}/{len(steps)}] {kernel} {kind}: {time.monotonic() - start:.0f} s")
+def add_steps(steps, chosen, names, short):
+	"""Add to @steps: prepare and measure the kernels @names in the guests @chosen."""
+	lost = set()
+
+	def prepare(kernel, config):
+		try:
+			kernels.prepare(kernel, config)
+		except ToolError as error:
+			if kernel not in kernels.debian.KERNELS:
+				raise
+			lost.add(kernel)
+			say(f"skipped: {kernel}: {error}")
+		return []
+
+	def unless_lost(kernel, function, *args):
+		return [] if kernel in lost else function(*args)
+
+	pairs = [(k, n, p) for n, p in chosen.items() for k in names if kernels.runs_in(k, n, p)]
+	for kernel, config in dict.fromkeys((k, p.config) for k, _, p in pairs):
+		steps.add(f"build {kernel} {config}", lambda k=kernel, c=config: prepare(k, c))
+	for kernel, name, _ in pairs:
+		if name == "kvm":
+			if not short:
+				steps.add(f"{kernel} {name}", lambda k=kernel: measure_kvm(k, build_it=False))
+			continue
+		rows, costs = (matrix.SHORT, ()) if short else (None, None)
+		steps.add(f"{kernel} {name}", lambda k=kernel, n=name, r=rows, c=costs:
+			  unless_lost(k, measure, k, n, r, c))
+		if name == "xen":
+			steps.add(f"{kernel} {name} hypercalls",
+				  lambda k=kernel: unless_lost(k, count_hypercalls, k, False))
+
+
+def bench(short=False, guest_names=None, kernel_names=KERNELS):
+	"""Measure everything, write build/bench atomically, and return the list of results.
+
+	With @short, only mprotect() of anonymous 4 KiB pages.
+	"""
+	chosen = matrix.guests(guest_names)
+	steps = Steps("short" if short else "bench")
+	add_steps(steps, chosen, kernel_names, short)
+	profiles = []
+	for kernel, name in () if short else profiled(chosen, kernel_names):
+		steps.add(f"profile {kernel} {name}",
+			  lambda k=kernel, n=name: profiles.append(profile(k, n)) or profile_results(profiles[-1:]))
+	results = [item for found in steps.run() for item in found]
+	if not results:
+		raise ToolError("nothing was measured: no such kernel runs in these guests")
 	out = build_dir() / "bench"
-	out.mkdir(exist_ok=True)
+	if profiles:
+		write_profiles(profiles)
+	with replaced(out / "facts.json") as tmp:
+		tmp.write_text(json.dumps(facts(results), indent=1) + "\n")
 	with replaced(out / "results.json") as tmp:
 		tmp.write_text(json.dumps(results, indent=1) + "\n")
-	with replaced(out / "facts.json") as tmp:
-		tmp.write_text(json.dumps(machine_facts(), indent=1) + "\n")
 	return results
+
+
+def words(name):
+	"""Return the words of the variable @name of the environment."""
+	return (os.environ.get(name) or "").split()
 
 
 def _main():
 	parser = argparse.ArgumentParser(description=__doc__,
 					 formatter_class=argparse.RawDescriptionHelpFormatter)
 	parser.add_argument("--short", action="store_true", help="only mprotect of anonymous 4 KiB pages")
-	parser.add_argument("--guest", default=os.environ.get("GUEST"), help=f"one of: {' '.join(GUESTS)}")
+	parser.add_argument("--guest", nargs="+", default=words("GUEST"), metavar="GUEST",
+			    help=f"of: {' '.join(matrix.GUESTS)}; default all")
+	parser.add_argument("--kernel", nargs="+", default=words("KERNEL"), metavar="KERNEL",
+			    help=f"of: {' '.join(kernels.known())}; default all")
 	args = parser.parse_args()
-	guests = (args.guest,) if args.guest else GUESTS
-	results = bench(SHORT if args.short else FULL, guests)
-	text = table(results)
-	print(text)
-	(build_dir() / "bench" / "report.txt").write_text(text + "\n")
-	print(f"{build_dir() / 'bench' / 'results.json'}", file=sys.stderr)
+	bench(args.short, args.guest, kernels.choose(args.kernel))
+	print(report.write(), end="")
+	print(f"{build_dir() / 'bench' / 'report.html'}", file=sys.stderr)
 	return 0
 
 

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import time
 
-from bench.measure import SHORT, TRACED_PAGES, count_hypercalls, measure, program
+from bench.matrix import SHORT
+from bench.measure import TRACED_PAGES, count_hypercalls, measure
+from bench.programs import program
 from bench.report import table
 from guests import kunit
 from guests.job import guest
@@ -132,9 +134,9 @@ def check_bench(tally):
 	for kind in RATIOS:
 		for kernel in KERNELS:
 			with tally.step(f"bench: {kernel} {kind}: complete run"):
-				results += measure(kernel, kind, SHORT, build_it=False)
+				results += measure(kernel, kind, SHORT, ())
 	with tally.step("bench: a second run gives the same figure"):
-		again = measure("series", "bare", SHORT, build_it=False)
+		again = measure("series", "bare", SHORT, ())
 		first, second = figure(results, "series", "bare"), figure(again, "series", "bare")
 		assert abs(first - second) < 0.005 * first, f"{first} and {second}"
 	for kind, limit in RATIOS.items():

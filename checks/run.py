@@ -3,7 +3,9 @@
 import argparse
 import time
 
-from bench.measure import SHORT, bench, machine_facts
+from bench.facts import facts
+from bench.matrix import SHORT_GUESTS
+from bench.measure import bench
 from bench.report import table
 from guests import kunit
 from guests.kernel import build
@@ -45,12 +47,12 @@ def _main():
 			lines.append(kunit_line(kernel, kind, results))
 			failed |= kernel == "series" and any(s in ("FAIL", "ERROR") for _, s in results)
 	step(6, "benchmark: mprotect() RO/RW, counting instructions")
-	results = bench(SHORT)
-	facts = machine_facts()
+	results = bench(short=True, guest_names=SHORT_GUESTS)
+	about = facts(results)
 	print("\nKUnit\n  " + "\n  ".join(lines))
-	print(f"\nmprotect(), {facts['unit']}")
+	print(f"\nmprotect(), {about['unit']}")
 	print("  " + table(results).replace("\n", "\n  "))
-	print(f"\n{facts['compiler']}; {facts['qemu']}\nlogs: {build_dir() / 'log'}, "
+	print(f"\n{about['compiler']}; {about['qemu']}\nlogs: {build_dir() / 'log'}, "
 	      f"results: {build_dir() / 'bench' / 'results.json'}; {time.monotonic() - start:.0f} s")
 	return EXIT_TESTS if failed else 0
 

@@ -16,7 +16,7 @@ from guests.qemu import check_tools
 from series.cmd import main
 
 PARTS = ("tooling", "patches", "guests")
-UNIT_TESTS = ("checks.test_series", "checks.test_guests", "checks.test_mail")
+UNIT_TESTS = ("checks.test_series", "checks.test_guests", "checks.test_mail", "checks.test_bench")
 
 
 class Counted(unittest.TextTestResult):

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The report as one HTML page: tables, plots, no script and nothing to load."""
+import collections
+import html
+
+from bench import plot
+from bench.matrix import GUESTS
+from bench.report import NOISE, number, ordered, ratio, rows, worse
+
+STYLE = """
+:root { color-scheme: light dark; --text: #1a1a1a; --dim: #555; --back: #fff; --line: #d5d5d5; --good: #00704f;
+	--bad: #b03a00; --panel: #f6f6f6; --on-bar: #000; }
+@media (prefers-color-scheme: dark) { :root { --text: #e8e8e8; --dim: #aaa; --back: #151515; --line: #3a3a3a;
+	--good: #3fc79a; --bad: #ff8a4d; --panel: #1f1f1f; } }
+* { box-sizing: border-box; }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--back); max-width: 70rem;
+	margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin-top: 2.2rem; } h3 { font-size: 1rem; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.5rem; }
+.plots > div { min-width: 0; }
+svg { display: block; width: 100%; height: auto; }
+svg text { font: 12px system-ui, sans-serif; fill: var(--text); }
+svg .grid { stroke: var(--line); stroke-width: 1; }
+svg .bar { stroke: var(--back); stroke-width: 1; }
+svg text.on-bar { fill: var(--on-bar); }
+.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1rem; padding: 0; margin: .5rem 0;
+	font-size: .85rem; }
+.legend li { display: flex; align-items: center; gap: .35rem; overflow-wrap: anywhere; }
+.legend svg { width: 30px; height: 12px; flex: none; }
+.swatch { width: 14px; height: 14px; flex: none; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { color: var(--dim); font-weight: 600; }
+.name { text-align: left; }
+td.good { color: var(--good); } td.bad { color: var(--bad); font-weight: 600; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .85rem; }
+dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
+@media (max-width: 40rem) { dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; } }
+details { margin: .6rem 0; } summary { cursor: pointer; }
+.note { color: var(--dim); font-size: .9rem; }
+"""
+SEGMENTS = 7	# functions that have a part of their own in a bar
+CASE, BENCH, METRIC = "anon-4k", "mprotect", "instructions_per_pte"
+
+
+def title(guest):
+	"""Return the name of a guest as a reader knows it."""
+	return GUESTS[guest].title if guest in GUESTS else guest
+
+
+def html_table(head, body, names=1):
+	"""Return a table; @body has rows of cells, a cell is text or (text, class)."""
+	def cell(tag, value, index):
+		value, kind = value if isinstance(value, tuple) else (value, "")
+		kind = f"{kind} name".strip() if index < names else kind
+		return f"<{tag}{f' class={chr(34)}{kind}{chr(34)}' if kind else ''}>{html.escape(str(value))}</{tag}>"
+	lines = ["<div class=\"scroll\"><table><thead><tr>",
+		 *(cell("th", h, i) for i, h in enumerate(head)), "</tr></thead><tbody>"]
+	for row in body:
+		lines.append("<tr>" + "".join(cell("td", v, i) for i, v in enumerate(row)) + "</tr>")
+	return "".join(lines) + "</tbody></table></div>"
+
+
+def ratio_cell(values):
+	"""Return the cell of series to base."""
+	value = ratio(values)
+	if value is None:
+		return "-"
+	return f"{value:.3f}", "bad" if value > NOISE else "good" if value < 1 / NOISE else ""
+
+
+def summary(results):
+	"""Return the table of one row per guest: the RO/RW toggle of most pages that all have."""
+	names = ordered(results)
+	body = []
+	for (guest, bench, case, pages, metric), values in rows(results).items():
+		if (bench, case, metric) == (BENCH, CASE, METRIC) and pages in (1, 4096):
+			body.append([title(guest), pages, *(number(values.get(n)) for n in names), ratio_cell(values)])
+	return html_table(["guest", "pages", *names, "series/base"], body)
+
+
+def growth(results, guest):
+	"""Return {kernel: [(pages, instructions)]} of the RO/RW toggle in @guest."""
+	found = {}
+	for kernel in ordered(results):
+		points = [(r["pages"], r["value"]) for r in results
+			  if (r["guest"], r["kernel"], r["bench"], r["case"], r["metric"])
+			  == (guest, kernel, BENCH, CASE, METRIC)]
+		if points:
+			found[kernel] = points
+	return found
+
+
+def segments(profiles):
+	"""Return (names, {label: {name: value}}) for the bars of one guest's profiles.
+
+	The hypervisor is one part, the largest functions of the kernel are parts
+	of their own, the rest is one.
+	"""
+	most = collections.Counter()
+	for item in profiles:
+		for function, value in item["functions"].items():
+			if function != "user" and not function.startswith("xen:") and function != "xen":
+				most[function] = max(most[function], value)
+	chosen = [name for name, _ in most.most_common(SEGMENTS)]
+	stacks = {}
+	for item in profiles:
+		parts = {name: item["functions"].get(name, 0) for name in chosen}
+		parts["rest of the kernel"] = item["total"] - item["hypervisor"] - sum(parts.values())
+		if item["hypervisor"]:
+			parts["hypervisor"] = item["hypervisor"]
+		stacks[item["kernel"]] = parts
+	names = [*chosen, "rest of the kernel"]
+	return (["hypervisor", *names] if any("hypervisor" in p for p in stacks.values()) else names), stacks
+
+
+def breakdown(profiles):
+	"""Return the bars of each guest."""
+	parts = []
+	groups = {}
+	for item in profiles:
+		groups.setdefault((item["guest"], item["bench"], item["case"], item["pages"]), []).append(item)
+	for (guest, bench, case, pages), items in groups.items():
+		names, stacks = segments(items)
+		head = f"{title(guest)}: {bench}, {case}, {pages} pages"
+		parts.append(f"<div><h3>{html.escape(head)}</h3>{plot.bars(head, stacks, names)}"
+			     f"{plot.bar_legend(names)}</div>")
+	return f'<div class="plots">{"".join(parts)}</div>'
+
+
+def full_tables(results):
+	"""Return a folded table per guest with everything that was measured."""
+	names, parts = ordered(results), []
+	for guest in dict.fromkeys(r["guest"] for r in results):
+		mine = [r for r in results if r["guest"] == guest]
+		columns = [n for n in names if any(r["kernel"] == n for r in mine)]
+		body = [[bench, case, metric, pages, *(number(v.get(n)) for n in columns), ratio_cell(v)]
+			for (_, bench, case, pages, metric), v in rows(mine).items()]
+		head = ["bench", "case", "metric", "pages", *columns, "series/base"]
+		parts.append(f"<details open><summary>{html.escape(title(guest))} ({guest})</summary>"
+			     f"{html_table(head, body, 3)}</details>")
+	return "".join(parts)
+
+
+def wall_table(wall):
+	"""Return the table of wall-clock runs: medians, spread, and whether it is a change."""
+	body = []
+	for item in wall:
+		verdict = "change" if item["change"] else "within the noise"
+		body.append([title(item["guest"]), item["case"], item["pages"], item["threads"],
+			     f"{number(item['base'])} ± {number(item['base_spread'])}",
+			     f"{number(item['series'])} ± {number(item['series_spread'])}",
+			     f"{item['series'] / item['base']:.3f}", f"{item['p']:.4f}", verdict])
+	return html_table(["guest", "case", "pages", "threads", "base, ns", "series, ns", "series/base", "p",
+			   "verdict"], body, 2)
+
+
+def page(results, facts, profiles=(), wall=()):
+	"""Return the whole page as text."""
+	bad = worse(results)
+	parts = [f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+		 '<meta name="viewport" content="width=device-width, initial-scale=1">'
+		 f"<title>modify-prot: benchmark</title><style>{STYLE}</style></head><body>"
+		 "<h1>What page-table operations cost, per page table entry</h1>"
+		 f'<p class="note">Unit: {html.escape(facts.get("unit", "instructions"))}.</p>'
+		 "<h2>mprotect(), 4 KiB anonymous pages, read-only and back</h2>", summary(results)]
+	guests = [g for g in dict.fromkeys(r["guest"] for r in results)
+		  if len({p for points in growth(results, g).values() for p, _ in points}) > 2]
+	names = list(dict.fromkeys(n for g in guests for n in growth(results, g)))
+	plots = []
+	for guest in guests:
+		lines = {n: growth(results, guest).get(n, []) for n in names}
+		plots.append(f"<div><h3>{html.escape(title(guest))}</h3>{plot.lines(title(guest), lines)}</div>")
+	parts += ["<h2>Cost per entry against the number of pages</h2>", plot.legend(names),
+		  f'<div class="plots">{"".join(plots)}</div>']
+	if profiles:
+		parts += ["<h2>Where the instructions go</h2>", breakdown(profiles)]
+	if wall:
+		parts += ["<h2>Wall-clock time</h2><p class=\"note\">Nanoseconds per entry by this machine's clock, "
+			  "boots of base and series in turn; p of a two-sided Mann-Whitney test.</p>", wall_table(wall)]
+	parts.append(f"<h2>Worse than base by more than {100 * (NOISE - 1):.0f} %</h2>")
+	parts.append(html_table(["guest", "bench", "case", "pages", "base", "series", "change"],
+				[[title(k[0]), k[1], k[2], k[3], number(b), number(s), (f"+{100 * (s / b - 1):.1f} %", "bad")]
+				 for k, b, s in bad], 3) if bad else "<p>Nothing.</p>")
+	parts += ["<h2>Everything that was measured</h2>", full_tables(results), "<h2>How</h2><dl>"]
+	parts += [f"<dt>{html.escape(k)}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items()]
+	return "".join(parts) + "</dl></body></html>\n"

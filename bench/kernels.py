@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The kernels that are compared: base, series, each topic alone, and Debian's own."""
+import os
+
+from bench import debian
+from guests.initramfs import initramfs
+from guests.job import guest, number
+from guests.kernel import KERNELS, build, source, topic_kernels
+from guests.qemu import Guest
+from series.cmd import ToolError, build_dir
+
+DEBIAN_GUESTS = ("bare", "xen")		# their config is their own, so in these only
+TOPIC_CONFIG = "lean"			# topics alone are built with this one
+
+
+def known():
+	"""Return the names of all kernels that can be measured."""
+	return (*KERNELS, *topic_kernels(), *debian.KERNELS)
+
+
+def choose(names):
+	"""Return @names, a list, or all kernels if it is empty.
+
+	Raises ToolError naming the known ones if one is not.
+	"""
+	for name in names:
+		if name not in known():
+			raise ToolError(f"unknown kernel '{name}': known are {' '.join(known())}")
+	return tuple(names) or known()
+
+
+def runs_in(kernel, name, place):
+	"""Return whether @kernel is measured in the guest @name, a matrix.GuestType @place."""
+	if kernel in debian.KERNELS:
+		return name in DEBIAN_GUESTS
+	return kernel in KERNELS or (place.config == TOPIC_CONFIG and name != "kvm") or (name, kernel) == ("kvm", "topic3")
+
+
+def prepare(kernel, config):
+	"""Build @kernel with @config, or fetch it."""
+	if kernel in debian.KERNELS:
+		debian.fetch(debian.KERNELS[kernel])
+	else:
+		build(kernel, config)
+
+
+def machine(kernel, place, log, job, programs=(), files=(), **options):
+	"""Return a Guest that runs @job on @kernel, prepared before, in @place.
+
+	A kernel of Debian's comes to rest first: it works in the background
+	after boot.
+	"""
+	options.setdefault("append", "kunit.autorun=0")
+	if kernel not in debian.KERNELS:
+		return guest(place.kind, kernel, log, job, config=place.config, programs=programs, files=files,
+			     build_it=False, **options)
+	job = f"sleep {debian.SETTLE}\n{job}"
+	initrd = initramfs(source("series"), log, job, programs, files)
+	options.setdefault("smp", number("SMP", 1))
+	options.setdefault("mem", number("MEM", 2048))
+	options.setdefault("accel", os.environ.get("ACCEL") or "auto")
+	return Guest(place.kind, debian.fetch(debian.KERNELS[kernel]), initrd, **options)
+
+
+def title(kernel):
+	"""Return what a reader is told of @kernel."""
+	if kernel in debian.KERNELS:
+		return f"Debian's package {debian.title(debian.KERNELS[kernel])}"
+	topics = topic_kernels()
+	if kernel in topics:
+		return f"base and topic {topics[kernel]} alone"
+	release = build_dir() / ("." if kernel == "series" else kernel) / "obj-lean/include/config/kernel.release"
+	text = release.read_text().strip() if release.is_file() else ""
+	return f"Linux {text}{' and the whole series' if kernel == 'series' else ''}"

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the benchmark measures: guests, and the cases that run in each."""
+from dataclasses import dataclass
+
+from series.cmd import ToolError
+
+# What mprotect_perf (the payload's) runs: (bench, case, list of pages, threads).
+GROWTH = "1,2,4,8,16,64,512,4096,32768,262144"
+SOME = "1,16,512,4096"
+PERF = (
+	("mprotect", "anon-4k", GROWTH, 1),
+	("mprotect", "anon-4k", "512,4096", 2),
+	("mprotect", "anon-4k", "512,4096", 4),
+	("mprotect", "anon-4k-none", SOME, 1),
+	("mprotect", "file-shared-dirty", SOME, 1),
+	("mprotect", "large-folio-64k", "16,512,4096,262144", 1),
+	("fork", "anon-4k", SOME, 1),
+	("munmap", "anon-4k", SOME, 1),
+	("madv_dontneed", "anon-4k", SOME, 1),
+)
+SHORT = (("mprotect", "anon-4k", SOME, 1),)
+
+# What page_costs (bench/page_costs.c) runs beside it: (bench, case, list of pages).
+COSTS = (
+	("mprotect", "anon-thp-split", "512,4096,262144"),
+	("mprotect", "anon-thp", "512,4096"),
+	("mprotect", "shmem-64k", "16,512,4096"),
+	("mprotect", "shmem-thp-split", "512,4096"),
+	("remap", "file-shared-dirty", SOME),
+	("uffd_wp", "anon-4k", SOME),
+	("ksm_merge", "anon-4k", "512,4096"),
+)
+# Large folios of a file system's page cache.
+FILE_COSTS = (
+	("mprotect", "file-64k", "16,512,4096"),
+	("mprotect", "file-2m", "512,4096"),
+)
+# Mounts the image that programs.py makes; nothing is written back while we measure.
+EXT4_SETUP = ("echo 0 > /proc/sys/vm/dirty_writeback_centisecs", "mkdir -p /mnt",
+	      "cat /ext4.img > /dev/ram0 || exit 1", "mount -t ext4 /dev/ram0 /mnt || exit 1")
+
+
+@dataclass(frozen=True)
+class GuestType:
+	"""A guest of the results: which @kind of machine boots a kernel of which @config.
+
+	@setup are lines of shell that run first, @perf and @costs what is measured.
+	"""
+	kind: str
+	config: str
+	title: str
+	perf: tuple = PERF
+	costs: tuple = COSTS
+	setup: tuple = ()
+
+
+GUESTS = {
+	"bare": GuestType("bare", "lean", "bare metal, XEN_PV=y"),
+	"bare-noxen": GuestType("bare", "noxen", "bare metal, XEN_PV=n"),
+	"xen": GuestType("xen", "lean", "Xen PV dom0"),
+	"kvm": GuestType("bare", "lean", "KVM host and guest", (), ()),
+	"bare-disk": GuestType("bare", "disk", "bare metal, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
+	"xen-disk": GuestType("xen", "disk", "Xen PV dom0, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
+}
+SHORT_GUESTS = ("bare", "xen")
+
+
+def guests(names=None):
+	"""Return {name: GuestType} of @names (a list, default all).
+
+	Raises ToolError naming the known ones if one is not.
+	"""
+	chosen = names or list(GUESTS)
+	for name in chosen:
+		if name not in GUESTS:
+			raise ToolError(f"unknown GUEST '{name}' for the benchmark: known are {' '.join(GUESTS)}")
+	return {name: GUESTS[name] for name in chosen}
+
+
+def perf_commands(rows):
+	"""Return the shell lines that run @rows of mprotect_perf."""
+	lines = []
+	for bench, case, pages, threads in rows:
+		options = f"-b {bench} -c {case} -p {pages}"
+		options += f" -t {threads}" if threads > 1 else ""
+		lines.append(f"/bin/mprotect_perf {options} || exit 1")
+	return lines
+
+
+def cost_commands(rows, folder):
+	"""Return the shell lines that run @rows of page_costs, whose files land in @folder."""
+	return [f"/bin/page_costs {bench} {case} {number} {folder} || exit 1"
+		for bench, case, pages in rows for number in pages.split(",")]

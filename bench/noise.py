@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Is a difference a change, or noise? The exact two-sided Mann-Whitney test.
+
+It asks how likely ranks as far apart as these are if both samples come from one
+distribution, whatever that is: for timings, which have outliers on one side, no normal
+distribution has to be assumed. "ministat" tests means of normal distributions.
+"""
+import statistics
+from functools import cache
+
+ALPHA = 0.01	# a change is called one if p is below this
+
+
+@cache
+def arrangements(n, m, u):
+	"""Return in how many orders of @n and @m values the first have the statistic @u."""
+	if u < 0:
+		return 0
+	if n == 0 or m == 0:
+		return int(u == 0)
+	return arrangements(n - 1, m, u - m) + arrangements(n, m - 1, u)
+
+
+def mann_whitney(first, second):
+	"""Return the two-sided p of two lists of numbers; ties count half.
+
+	Raises ValueError if one is empty.
+	"""
+	n, m = len(first), len(second)
+	if not n or not m:
+		raise ValueError("a sample is empty")
+	u = sum((a > b) + 0.5 * (a == b) for a in first for b in second)
+	u = min(u, n * m - u)
+	below = sum(arrangements(n, m, k) for k in range(int(u) + 1))
+	if u != int(u):		# between two orders: the mean of both
+		below += arrangements(n, m, int(u) + 1) / 2
+	total = below / sum(arrangements(n, m, k) for k in range(n * m + 1))
+	return min(1.0, 2 * total)
+
+
+def compare(base, series):
+	"""Return medians, spreads (half the interquartile range), p and whether it is a change."""
+	def spread(values):
+		if len(values) < 2:
+			return 0.0
+		low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+		return (high - low) / 2
+	p = mann_whitney(base, series)
+	return {"base": statistics.median(base), "base_spread": spread(base),
+		"series": statistics.median(series), "series_spread": spread(series),
+		"runs": [len(base), len(series)], "p": p, "change": p < ALPHA}

@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Costs beside those that mprotect_perf measures: mprotect() of more kinds of
+ * large folios, what programs use in place of mprotect(), and KSM.
+ *
+ *   page_costs BENCH CASE PAGES [folder]
+ *
+ * See rows[] for benchmarks and cases. One update is one page of one change of
+ * protection: there and back are two. Output is that of mprotect_perf:
+ *
+ *   # result bench=remap case=file-shared-dirty pages=512 threads=1
+ *	metric=ns_per_pte min=41.30 median=41.52 runs=9		(on one line)
+ *
+ * "# SKIP reason" if the kernel lacks what a case needs; exit status 1 if it
+ * has it and something fails.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#define RW		(PROT_READ | PROT_WRITE)
+#define PMD_LEN		(2UL << 20)
+#define PAGE		4096UL
+#define RUNS		9
+#define BUDGET_NS	50000000ULL	/* as in mprotect_perf */
+#define RUN_PAGES	1024UL
+#define THP		"/sys/kernel/mm/transparent_hugepage/"
+#define KSM		"/sys/kernel/mm/ksm/"
+#define COMPOUND	(3ULL << 15)	/* head or tail, in /proc/kpageflags */
+
+struct row {
+	const char *bench;
+	const char *name;
+	void (*setup)(size_t len);
+	void (*toggle)(size_t len);	/* two updates per page */
+	double (*measure)(size_t len);	/* instead of toggle: ns per page */
+};
+
+static const char *folder = "/tmp";
+static char *mem;
+static int fd = -1, uffd = -1;
+
+static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	printf("# page_costs: ");
+	vprintf(fmt, args);
+	printf(": %s\n", strerror(errno));
+	va_end(args);
+	exit(1);
+}
+
+static void __attribute__((noreturn)) skip(const char *reason)
+{
+	printf("# SKIP %s\n", reason);
+	exit(0);
+}
+
+static uint64_t clock_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	if (clock_gettime(id, &ts))
+		die("clock_gettime");
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+static bool set(const char *path, const char *value)
+{
+	int file = open(path, O_WRONLY);
+	bool ok;
+
+	if (file < 0)
+		return false;
+	ok = write(file, value, strlen(value)) == (ssize_t)strlen(value);
+	close(file);
+	return ok;
+}
+
+static unsigned long get(const char *path)
+{
+	char text[32] = "";
+	int file = open(path, O_RDONLY);
+
+	if (file < 0 || read(file, text, sizeof(text) - 1) <= 0)
+		die("%s", path);
+	close(file);
+	return strtoul(text, NULL, 0);
+}
+
+/* Map @len at a multiple of PMD_LEN, with page tables alike everywhere. */
+static void map(size_t len, int flags)
+{
+	char *room = mmap(NULL, len + 2 * PMD_LEN, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (room == MAP_FAILED)
+		die("mmap");
+	mem = (char *)(((uintptr_t)room + PMD_LEN) & ~(PMD_LEN - 1));
+	if (mmap(mem, len, RW, flags | MAP_FIXED, fd, 0) == MAP_FAILED)
+		die("mmap");
+}
+
+/* Write to every page; the values are checked at the end. */
+static void touch(size_t len)
+{
+	size_t i;
+
+	madvise(mem, len, MADV_POPULATE_WRITE);
+	for (i = 0; i < len; i += PAGE)
+		*(unsigned long *)(mem + i) = i + 1;
+}
+
+static void check_contents(size_t len)
+{
+	size_t i;
+
+	errno = 0;
+	for (i = 0; i < len; i += PAGE)
+		if (*(unsigned long *)(mem + i) != i + 1)
+			die("page %zu has lost its contents", i / PAGE);
+}
+
+/* Are all pages parts of large folios? */
+static bool compound(size_t len)
+{
+	int map = open("/proc/self/pagemap", O_RDONLY);
+	int flags = open("/proc/kpageflags", O_RDONLY);
+	uint64_t entry, bits;
+	size_t i;
+
+	if (map < 0 || flags < 0)
+		die("pagemap, kpageflags");
+	for (i = 0; i < len; i += PAGE) {
+		if (pread(map, &entry, 8, (uintptr_t)(mem + i) / PAGE * 8) != 8 ||
+		    pread(flags, &bits, 8, (entry & ((1ULL << 55) - 1)) * 8) != 8)
+			die("pagemap, kpageflags");
+		if (!(bits & COMPOUND))
+			break;
+	}
+	close(map);
+	close(flags);
+	return i >= len;
+}
+
+/* Have PMD-sized mappings replaced with page tables, as a partial change does. */
+static void split(size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i += PMD_LEN)
+		if (mprotect(mem + i, PAGE, PROT_READ))
+			die("mprotect");
+	/* A page table of its own part must be filled before the parts merge again. */
+	for (i = 0; i < len; i += PAGE)
+		if (i % PMD_LEN)
+			*(volatile unsigned long *)(mem + i) = i + 1;
+		else
+			*(volatile unsigned long *)(mem + i);
+	for (i = 0; i < len; i += PMD_LEN)
+		if (mprotect(mem + i, PAGE, RW))
+			die("mprotect");
+	for (i = 0; i < len; i += PMD_LEN)
+		*(volatile unsigned long *)(mem + i) = i + 1;
+}
+
+static void new_memfd(size_t len)
+{
+	fd = memfd_create("page_costs", MFD_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, len))
+		die("memfd");
+}
+
+/* ---- cases ---- */
+
+static void anon_thp(size_t len)
+{
+	if (len % PMD_LEN)
+		skip("not a multiple of 2 MiB");
+	if (!set(THP "enabled", "madvise"))
+		skip("no transparent huge pages in this kernel");
+	set(THP "hugepages-2048kB/enabled", "inherit");
+	set(THP "khugepaged/scan_sleep_millisecs", "1000000000");
+	map(len, MAP_PRIVATE | MAP_ANONYMOUS);
+	if (madvise(mem, len, MADV_HUGEPAGE))
+		skip("no transparent huge pages in this kernel");
+	touch(len);
+	if (!compound(len))
+		skip("the memory was not populated with huge pages");
+}
+
+static void anon_thp_split(size_t len)
+{
+	anon_thp(len);
+	split(len);
+}
+
+static void shmem_64k(size_t len)
+{
+	if (len % 65536)
+		skip("not a multiple of 64 KiB");
+	if (!set(THP "hugepages-64kB/shmem_enabled", "always"))
+		skip("no 64 KiB folios for shared memory in this kernel");
+	new_memfd(len);
+	map(len, MAP_SHARED);
+	touch(len);
+	set(THP "hugepages-64kB/shmem_enabled", "never");
+	if (!compound(len))
+		skip("the memory was not populated with 64 KiB folios");
+}
+
+static void shmem_thp_split(size_t len)
+{
+	if (len % PMD_LEN)
+		skip("not a multiple of 2 MiB");
+	if (!set(THP "hugepages-2048kB/shmem_enabled", "always"))
+		skip("no huge pages for shared memory in this kernel");
+	new_memfd(len);
+	map(len, MAP_SHARED);
+	touch(len);
+	set(THP "hugepages-2048kB/shmem_enabled", "never");
+	if (!compound(len))
+		skip("the memory was not populated with huge pages");
+	split(len);
+}
+
+/* A file whose page cache has folios as large as what is written at a time. */
+static void file_folios(size_t len, size_t chunk)
+{
+	char path[256], *buffer = calloc(1, chunk);
+	size_t i;
+
+	if (len % chunk)
+		skip("not a multiple of the folio size");
+	snprintf(path, sizeof(path), "%s/page_costs.file", folder);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0 || !buffer)
+		die("%s", path);
+	for (i = 0; i < len; i += chunk)
+		if (write(fd, buffer, chunk) != (ssize_t)chunk)
+			die("write");
+	free(buffer);
+	map(len, MAP_SHARED);
+	touch(len);
+	unlink(path);
+	if (!compound(len))
+		skip("the file system has no large folios in this kernel");
+}
+
+static void file_64k(size_t len)
+{
+	file_folios(len, 65536);
+}
+
+static void file_2m(size_t len)
+{
+	file_folios(len, PMD_LEN);
+}
+
+static void file_shared_dirty(size_t len)
+{
+	new_memfd(len);
+	map(len, MAP_SHARED);
+	touch(len);
+}
+
+static void anon_4k(size_t len)
+{
+	map(len, MAP_PRIVATE | MAP_ANONYMOUS);
+	madvise(mem, len, MADV_NOHUGEPAGE);
+	touch(len);
+}
+
+static void uffd_registered(size_t len)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP,
+	};
+	struct uffdio_register reg = {
+		.range.len = len, .mode = UFFDIO_REGISTER_MODE_WP,
+	};
+
+	uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
+		skip("no userfaultfd write protection in this kernel");
+	anon_4k(len);
+	reg.range.start = (uintptr_t)mem;
+	if (ioctl(uffd, UFFDIO_REGISTER, &reg))
+		die("UFFDIO_REGISTER");
+}
+
+/* ---- what is timed ---- */
+
+static void toggle_mprotect(size_t len)
+{
+	if (mprotect(mem, len, PROT_READ) || mprotect(mem, len, RW))
+		die("mprotect");
+}
+
+static void toggle_remap(size_t len)
+{
+	int flags = MAP_SHARED | MAP_FIXED | MAP_POPULATE;
+
+	if (mmap(mem, len, PROT_READ, flags, fd, 0) == MAP_FAILED ||
+	    mmap(mem, len, RW, flags, fd, 0) == MAP_FAILED)
+		die("mmap");
+}
+
+static void toggle_uffd(size_t len)
+{
+	struct uffdio_writeprotect wp = {
+		.range = { .start = (uintptr_t)mem, .len = len },
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+
+	if (ioctl(uffd, UFFDIO_WRITEPROTECT, &wp))
+		die("UFFDIO_WRITEPROTECT");
+	wp.mode = 0;
+	if (ioctl(uffd, UFFDIO_WRITEPROTECT, &wp))
+		die("UFFDIO_WRITEPROTECT");
+}
+
+static pid_t ksmd(void)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	char path[280], name[16];
+	pid_t pid = 0;
+
+	while (proc && !pid && (entry = readdir(proc))) {
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		f = fopen(path, "r");
+		if (!f)
+			continue;
+		if (fgets(name, sizeof(name), f) && !strcmp(name, "ksmd\n"))
+			pid = atoi(entry->d_name);
+		fclose(f);
+	}
+	closedir(proc);
+	return pid;
+}
+
+/*
+ * CPU time of ksmd for three scans (check sums, unstable tree, stable tree) of
+ * pages that are alike in pairs. Each scan is one batch, and ksmd sleeps for a
+ * second after it: the clock is read while it does.
+ */
+static double measure_ksm(size_t len)
+{
+	unsigned long scans, sharing;
+	uint64_t start, end;
+	clockid_t clock;
+	size_t i;
+
+	if (!set(KSM "run", "2"))
+		skip("no KSM in this kernel");
+	set(KSM "smart_scan", "0");
+	set(KSM "pages_to_scan", "10000000");
+	set(KSM "sleep_millisecs", "1000");
+	if (clock_getcpuclockid(ksmd(), &clock))
+		die("ksmd");
+	for (i = 0; i < len; i += PAGE)
+		*(unsigned long *)(mem + i) = i % (len / 2) + 1;
+	if (madvise(mem, len, MADV_MERGEABLE))
+		die("MADV_MERGEABLE");
+	scans = get(KSM "full_scans");
+	start = clock_ns(clock);
+	set(KSM "run", "1");
+	for (i = 0; i < 1000 && get(KSM "full_scans") < scans + 3; i++)
+		usleep(10000);
+	end = clock_ns(clock);
+	sharing = get(KSM "pages_sharing");
+	set(KSM "run", "2");
+	errno = 0;
+	if (sharing != len / PAGE / 2)
+		die("%lu of %lu pages merged", sharing, len / PAGE / 2);
+	for (i = 0; i < len; i += PAGE)
+		*(unsigned long *)(mem + i) = i + 1;
+	return (double)(end - start) / (len / PAGE);
+}
+
+static const struct row rows[] = {
+	{ "mprotect", "anon-thp-split", anon_thp_split, toggle_mprotect, NULL },
+	{ "mprotect", "anon-thp", anon_thp, toggle_mprotect, NULL },
+	{ "mprotect", "shmem-64k", shmem_64k, toggle_mprotect, NULL },
+	{ "mprotect", "shmem-thp-split", shmem_thp_split, toggle_mprotect, NULL },
+	{ "mprotect", "file-64k", file_64k, toggle_mprotect, NULL },
+	{ "mprotect", "file-2m", file_2m, toggle_mprotect, NULL },
+	{ "remap", "file-shared-dirty", file_shared_dirty, toggle_remap, NULL },
+	{ "uffd_wp", "anon-4k", uffd_registered, toggle_uffd, NULL },
+	{ "ksm_merge", "anon-4k", anon_4k, NULL, measure_ksm },
+};
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void run(const struct row *row, unsigned long pages)
+{
+	unsigned long loops = RUN_PAGES / pages, i;
+	size_t len = pages * PAGE;
+	double ns[RUNS];
+	uint64_t began, start;
+	int n = 0;
+
+	loops = loops < 1 ? 1 : loops > 64 ? 64 : loops;
+	row->setup(len);
+	if (row->toggle)
+		row->toggle(len);
+	began = clock_ns(CLOCK_MONOTONIC);
+	do {
+		if (row->measure) {
+			ns[n++] = row->measure(len);
+			continue;
+		}
+		start = clock_ns(CLOCK_MONOTONIC);
+		for (i = 0; i < loops; i++)
+			row->toggle(len);
+		ns[n++] = (double)(clock_ns(CLOCK_MONOTONIC) - start) / (2 * loops * pages);
+	} while (n < RUNS && clock_ns(CLOCK_MONOTONIC) - began < BUDGET_NS);
+	check_contents(len);
+	qsort(ns, n, sizeof(*ns), compare);
+	printf("# result bench=%s case=%s pages=%lu threads=1 metric=ns_per_pte min=%.2f median=%.2f runs=%d\n",
+	       row->bench, row->name, pages, ns[0], (ns[n / 2] + ns[(n - 1) / 2]) / 2, n);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long pages;
+	unsigned int i;
+	char *rest;
+
+	if (argc < 4 || argc > 5) {
+		fprintf(stderr, "usage: page_costs BENCH CASE PAGES [folder]\n");
+		for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+			fprintf(stderr, "  %s %s\n", rows[i].bench, rows[i].name);
+		return 2;
+	}
+	if (argc == 5)
+		folder = argv[4];
+	pages = strtoul(argv[3], &rest, 10);
+	if (!pages || *rest || pages > 1UL << 24) {
+		fprintf(stderr, "page_costs: bad number of pages '%s'\n", argv[3]);
+		return 2;
+	}
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (!strcmp(rows[i].bench, argv[1]) && !strcmp(rows[i].name, argv[2])) {
+			printf("# %s %s %lu\n", argv[1], argv[2], pages);
+			run(&rows[i], pages);
+			return 0;
+		}
+	fprintf(stderr, "page_costs: no benchmark '%s %s'\n", argv[1], argv[2]);
+	return 2;
+}

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0
+"""make profile: instructions per function, base beside series, kernel and hypervisor.
+
+Writes build/bench/profile.json and, as text, build/bench/breakdown.txt.
+"""
+import argparse
+import json
+import os
+import shlex
+import tempfile
+
+from bench import kernels, matrix, report
+from bench.insn_profile import SymbolMap, count, instructions, record
+from bench.programs import program
+from bench.steps import Steps
+from guests.kernel import KERNELS, build, output
+from guests.xen import symbols as xen_symbols
+from series.cmd import ToolError, build_dir, main, replaced
+
+MARKER = "PROFILE-START"
+PAGES = 512
+# bench: the kernel's function that begins a round, updates per page of a round.
+ROUNDS = {
+	"mprotect": ("do_mprotect_pkey", 1),
+	"fork": ("kernel_clone", 1),
+	"munmap": ("__x64_sys_munmap", 1),
+	"madv_dontneed": ("do_madvise", 1),
+}
+# Locked: a lock prefix, or xchg with memory. As the kernel is on SMP; on one CPU it
+# patches lock prefixes away, the instructions stay where they are.
+LOCKED = r"lock |xchg .*\("
+GUESTS = ("bare", "bare-noxen", "xen")
+SHOWN = 0.05		# instructions per pte: functions below are summed up
+PER_PTE = 1 / 16	# what is executed less often than this per pte is work per call
+
+
+def profile(kernel, name, bench="mprotect", case="anon-4k", pages=PAGES):
+	"""Profile @bench on @kernel in the guest @name; return an object for profile.json."""
+	place = matrix.guests([name])[name]
+	out = build(kernel, place.config)
+	job = f"echo {MARKER}\n/bin/mprotect_perf -b {bench} -c {case} -p {pages} -n 1000\n"
+	log = f"profile-{kernel}-{name}"
+	guest = kernels.machine(kernel, place, log, job, [program()], icount=True, smp=1)
+	symbols = SymbolMap((out / "System.map").read_text(), xen_symbols() if place.kind == "xen" else "")
+	start, updates = ROUNDS[bench]
+	if start not in symbols.by_name:
+		raise ToolError(f"{start} is not in {out / 'System.map'}")
+	vmlinux = out / "vmlinux"
+	with tempfile.TemporaryDirectory(dir=build_dir() / "bench") as tmp:
+		trace = record(guest.command(), tmp, MARKER, symbols.by_name[start])
+		found = count(trace, symbols.by_name[start], pages * updates, instructions(vmlinux, "syscall"),
+			      even=bench == "mprotect")
+	functions = found.functions(symbols)
+	lock_sites = instructions(vmlinux, LOCKED)
+	return {"kernel": kernel, "guest": name, "bench": bench, "case": case, "pages": pages,
+		"units": found.units, "total": found.total(), "functions": functions,
+		"hypervisor": sum(n for f, n in functions.items() if f.startswith("xen")),
+		"locked_per_pte": found.among(lock_sites, PER_PTE),
+		"locked_per_call": (found.among(lock_sites) - found.among(lock_sites, PER_PTE)) * pages,
+		"entries": {k: n / found.units for k, n in found.entries.items()}}
+
+
+def results(profiles):
+	"""Return what of profile.json belongs into results.json, as its objects."""
+	found = []
+	for item in profiles:
+		head = {k: item[k] for k in ("kernel", "guest", "bench", "case", "pages")}
+		for metric in ("locked_per_pte", "locked_per_call"):
+			found.append({**head, "metric": metric, "value": round(item[metric], 4)})
+		if item["guest"].startswith("xen"):
+			found.append({**head, "metric": "hypervisor_instructions_per_pte",
+				      "value": round(item["hypervisor"], 2)})
+			found.append({**head, "metric": "traps_to_hypervisor_per_pte",
+				      "value": round(item["entries"].get("trap", 0), 4)})
+	return found
+
+
+def text(profiles):
+	"""Return profiles as text: for each guest and bench, functions of base and series."""
+	lines = []
+	groups = {}
+	for item in profiles:
+		groups.setdefault((item["guest"], item["bench"], item["case"], item["pages"]), []).append(item)
+	for (guest, bench, case, pages), items in groups.items():
+		lines += [f"{bench} {case}, {pages} pages, {guest}: instructions per pte",
+			  "".join(f"{i['kernel']:>10}" for i in items)]
+		names = dict.fromkeys(n for i in items for n in i["functions"])
+		row = lambda key, values: lines.append("".join(f"{v:10.2f}" for v in values) + f"  {key}")
+		row("total", [i["total"] for i in items])
+		if guest.startswith("xen"):
+			row("of them in the hypervisor", [i["hypervisor"] for i in items])
+			for kind in ("hypercall", "trap"):
+				lines.append("".join(f"{i['entries'].get(kind, 0):10.4f}" for i in items)
+					     + f"  entries into the hypervisor: {kind}s")
+		row("locked instructions of the kernel, per pte", [i["locked_per_pte"] for i in items])
+		row("locked instructions of the kernel, per call", [i["locked_per_call"] for i in items])
+		rest = [0] * len(items)
+		for name in sorted(names, key=lambda n: -max(i["functions"].get(n, 0) for i in items)):
+			values = [i["functions"].get(name, 0) for i in items]
+			if max(values) >= SHOWN:
+				row(name, values)
+			else:
+				rest = [a + b for a, b in zip(rest, values)]
+		row(f"functions below {SHOWN}", rest)
+		lines.append("")
+	return "\n".join(lines)
+
+
+def merged(old, profiles):
+	"""Return the objects @old of results.json with those of @profiles in place of their kind."""
+	new = results(profiles)
+	def key(item):
+		return tuple(item[k] for k in ("kernel", "guest", "bench", "case", "pages", "metric"))
+	keys = {key(item) for item in new}
+	return [item for item in old if key(item) not in keys] + new
+
+
+def write(profiles):
+	"""Write profile.json and breakdown.txt, and return the latter's text."""
+	command = ["make profile", *(f"{v}={shlex.quote(os.environ[v])}" for v in ("GUEST", "KERNEL")
+				     if os.environ.get(v))]
+	breakdown = f"# {' '.join(command)}\n# instructions executed per pte and change of protection\n\n{text(profiles)}"
+	folder = build_dir() / "bench"
+	with replaced(folder / "profile.json") as tmp:
+		tmp.write_text(json.dumps(profiles, indent=1) + "\n")
+	with replaced(folder / "breakdown.txt") as tmp:
+		tmp.write_text(breakdown)
+	return breakdown
+
+
+def _main():
+	parser = argparse.ArgumentParser(description=__doc__,
+					 formatter_class=argparse.RawDescriptionHelpFormatter)
+	words = lambda name: (os.environ.get(name) or "").split()
+	parser.add_argument("--guest", nargs="+", default=words("GUEST"), help=f"default: {' '.join(GUESTS)}")
+	parser.add_argument("--kernel", nargs="+", default=words("KERNEL"), help=f"default: {' '.join(KERNELS)}")
+	parser.add_argument("--bench", default="mprotect", choices=list(ROUNDS))
+	parser.add_argument("--case", default="anon-4k")
+	parser.add_argument("--pages", type=int, default=PAGES)
+	args = parser.parse_args()
+	chosen = matrix.guests(args.guest or list(GUESTS))
+	steps = Steps("profile")
+	for name in chosen:
+		for kernel in args.kernel or KERNELS:
+			if kernel in kernels.debian.KERNELS:
+				raise ToolError(f"no symbols for {kernel}: profile base, series or topic1...")
+			kernels.choose([kernel])
+			steps.add(f"{kernel} {name}", lambda k=kernel, n=name:
+				  profile(k, n, args.bench, args.case, args.pages))
+	(build_dir() / "bench").mkdir(exist_ok=True)
+	profiles = steps.run()
+	print(write(profiles), end="")
+	path = build_dir() / "bench" / "results.json"
+	if path.is_file():
+		with replaced(path) as tmp:
+			tmp.write_text(json.dumps(merged(json.loads(path.read_text()), profiles), indent=1) + "\n")
+		report.write()
+	return 0
+
+
+if __name__ == "__main__":
+	main(_main)

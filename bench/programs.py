@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The programs that the benchmark runs in guests, and the files that they need."""
+from guests.initramfs import compile_static
+from guests.kernel import source
+from series.cmd import ROOT, build_dir, replaced, run
+
+PROGRAM = "tools/testing/selftests/mm/mprotect_perf.c"
+
+
+def program():
+	"""Return the static benchmark program, compiled from the payload."""
+	linux = source("series")
+	return compile_static(ROOT / PROGRAM, "mprotect_perf", "-pthread",
+			      f"-I{linux}/tools/testing/selftests", f"-I{linux}/tools/include",
+			      f"-I{linux}/usr/include")
+
+
+def costs_program():
+	"""Return the static program page_costs."""
+	return compile_static(ROOT / "bench" / "page_costs.c", "page_costs")
+
+
+def ext4_image():
+	"""Return an empty ext4 file system of 64 MiB, always the same."""
+	path = build_dir() / "guests" / "ext4.img"
+	if not path.is_file():
+		with replaced(path) as tmp:
+			run(["mke2fs", "-q", "-t", "ext4", "-U", "00000000-0000-4000-8000-000000000001",
+			     "-E", "lazy_itable_init=0,lazy_journal_init=0,hash_seed=00000000-0000-4000-8000-000000000002",
+			     tmp, "64M"])
+	return path

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Long work in steps: what runs now, how many of how many, how long it has taken and may take.
+
+Says nothing if standard error is no terminal. What each step took is kept in
+build/bench/durations.json: from the second time on, the guess of what is left is
+made of those.
+"""
+import json
+import sys
+import time
+
+from series.cmd import build_dir, replaced, say, set_context
+
+
+def clock(seconds):
+	"""Return a duration as a person writes it: "42 s", "3 min 05 s"."""
+	seconds = round(seconds)
+	return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min {seconds % 60:02} s"
+
+
+class Steps:
+	"""A list of (name, function) that is run in order; @name keys the durations kept."""
+
+	def __init__(self, name):
+		self.name = name
+		self.todo = []
+		self.known = {}
+		self.path = build_dir() / "bench" / "durations.json"
+		if self.path.is_file():
+			self.known = json.loads(self.path.read_text())
+
+	def add(self, title, function):
+		"""Append a step."""
+		self.todo.append((title, function))
+
+	def left(self, number, took):
+		"""Return the guess for all steps from @number on, or None; @took: those done so far."""
+		mean = sum(took) / len(took) if took else None
+		total = 0
+		for title, _ in self.todo[number:]:
+			guess = self.known.get(f"{self.name}: {title}", mean)
+			if guess is None:
+				return None
+			total += guess
+		return total
+
+	def run(self):
+		"""Run all steps and return what they returned; an exception ends it."""
+		began, took, values = time.monotonic(), [], []
+		loud = sys.stderr.isatty()
+		try:
+			for number, (title, function) in enumerate(self.todo):
+				start = time.monotonic()
+				left = self.left(number, took)
+				guess = f", about {clock(left)} left" if left is not None else ""
+				head = f"[{number + 1}/{len(self.todo)}, {clock(start - began)}{guess}] {title}"
+				set_context(head)
+				if loud:
+					say(head)
+				values.append(function())
+				took.append(time.monotonic() - start)
+				self.known[f"{self.name}: {title}"] = round(took[-1], 1)
+		finally:
+			set_context("")
+			if took:
+				with replaced(self.path) as tmp:
+					tmp.write_text(json.dumps(self.known, indent=1, sort_keys=True) + "\n")
+		return values

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Unit tests of the benchmark's tooling: parsers, statistics, reports, interruption. No kernel."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+from bench import debian, html, insn_profile, kernels, matrix, measure, noise, plot, profile, programs, report, wall
+from bench.steps import Steps, clock
+from checks.fake import FakeCase
+from series.cmd import EXIT_FETCH, EXIT_GUEST, EXIT_USAGE, ROOT, ToolError
+
+LINE = "# result bench=mprotect case=anon-4k pages={pages} threads={threads} metric=ns_per_pte " \
+       "min={value} median={value} runs=9"
+
+
+def result(kernel, value, guest="bare", pages=4096, case="anon-4k"):
+	"""Return one object of results.json."""
+	return {"kernel": kernel, "guest": guest, "bench": "mprotect", "case": case, "pages": pages,
+		"metric": "instructions_per_pte", "value": value}
+
+
+class BenchCase(FakeCase):
+	"""Adds: assert that a ToolError has this code and says this."""
+
+	def fails(self, code, text, function, *args):
+		"""Assert that @function raises ToolError with @code and @text."""
+		with self.assertRaises(ToolError) as caught:
+			function(*args)
+		self.assertEqual(caught.exception.code, code)
+		self.assertIn(text, str(caught.exception))
+
+
+class Matrix(BenchCase):
+	"""Names of guests and kernels, and what runs where."""
+
+	def test_unknown_names_are_refused_with_the_known(self):
+		self.fails(EXIT_USAGE, "known are bare bare-noxen xen", matrix.guests, ["bear"])
+		self.fails(EXIT_USAGE, "known are base series topic1", kernels.choose, ["base", "next"])
+
+	def test_nothing_chosen_means_all(self):
+		self.assertEqual(list(matrix.guests([])), list(matrix.GUESTS))
+		self.assertEqual(kernels.choose([]), kernels.known())
+
+	def test_kernels_run_where_they_have_a_config(self):
+		ran = {(k, n) for k in kernels.known() for n, p in matrix.GUESTS.items() if kernels.runs_in(k, n, p)}
+		self.assertIn(("series", "xen-disk"), ran)
+		self.assertIn(("topic1", "xen"), ran)
+		self.assertIn(("debian-6.1", "xen"), ran)
+		self.assertNotIn(("topic1", "bare-noxen"), ran)
+		self.assertNotIn(("debian-6.1", "bare-noxen"), ran)
+
+	def test_commands_exist_in_the_programs(self):
+		perf = (ROOT / programs.PROGRAM).read_text()
+		for bench, case, _, _ in matrix.PERF:
+			self.assertRegex(perf, rf'"{bench}",\s+"{case}"')
+		costs = (ROOT / "bench" / "page_costs.c").read_text()
+		for bench, case, _ in (*matrix.COSTS, *matrix.FILE_COSTS):
+			self.assertIn(f'"{bench}", "{case}"', costs)
+
+	def test_threads_share_the_cpu(self):
+		lines = [LINE.format(pages=512, threads=4, value=480)]
+		found = measure.parse(lines, "base", "bare")[0]
+		self.assertEqual((found["case"], found["value"], found["min"]), ("anon-4k-4-threads", 120, 120))
+
+
+class Debian(BenchCase):
+	"""Which package is which version, and what happens if there is none."""
+
+	def test_package_of_version(self):
+		names = ["linux-base", "linux-image-6.1.0-56-amd64", "linux-image-6.12.117+deb13-amd64"]
+		self.assertEqual(debian.package_of("6.1", names), names[1])
+		self.assertEqual(debian.package_of("6.12", names), names[2])
+		self.assertIsNone(debian.package_of("6.16", names))
+		self.assertIsNone(debian.package_of("6.1", ["linux-image-6.1.0-56-cloud-amd64-dbg"]))
+
+	def fake_apt(self, options):
+		"""Put an archive without packages, or none at all, in the place of apt."""
+		self.addCleanup(setattr, debian, "private_apt", debian.private_apt)
+		debian.private_apt = lambda _: options
+
+	def test_kernel_that_is_not_there_is_an_error(self):
+		for options in (["-o", "Dir::State::Lists=/nowhere"], None):
+			self.fake_apt(options)
+			self.fails(EXIT_FETCH, "6.12 in trixie-security trixie", debian.fetch, "6.12")
+
+	def test_bench_skips_it_and_goes_on(self):
+		self.fake_apt(None)
+		self.addCleanup(setattr, measure, "measure", measure.measure)
+		measure.measure = lambda *_: self.fail("measured a kernel that is not there")
+		steps = Steps("test")
+		measure.add_steps(steps, matrix.guests(["bare"]), ["debian-6.1"], True)
+		self.assertEqual(steps.run(), [[], []])
+
+
+class Noise(BenchCase):
+	"""The exact Mann-Whitney test, against known values."""
+
+	def test_known_values(self):
+		apart = noise.mann_whitney([1, 2, 3, 4, 5], [6, 7, 8, 9, 10])
+		self.assertAlmostEqual(apart, 2 / 252)
+		self.assertAlmostEqual(noise.mann_whitney([1, 3, 5], [2, 4, 6]), 0.7)
+		self.assertAlmostEqual(noise.mann_whitney([19, 22, 16, 29, 24], [20, 11, 17, 12]), 1 / 9)
+		self.assertEqual(noise.mann_whitney([7, 7, 7], [7, 7, 7]), 1)
+
+	def test_empty_sample(self):
+		self.assertRaises(ValueError, noise.mann_whitney, [], [1])
+
+	def test_change_needs_more_than_noise(self):
+		noisy = noise.compare([100, 120, 90, 130, 110], [95, 115, 85, 125, 105])
+		self.assertFalse(noisy["change"])
+		clear = noise.compare([100, 101, 102, 103, 104], [50, 51, 52, 53, 54])
+		self.assertTrue(clear["change"])
+		self.assertEqual((clear["base"], clear["series"], clear["base_spread"]), (102, 52, 1))
+
+	def test_samples_become_verdicts(self):
+		key = ("mprotect", "anon-4k", 512, 1)
+		samples = {"base": [{key: 100 + i} for i in range(6)], "series": [{key: 50 + i} for i in range(6)]}
+		found = wall.verdicts("xen", samples)
+		self.assertEqual([(v["case"], v["pages"], v["change"]) for v in found], [("mprotect anon-4k", 512, True)])
+		self.assertIn("0.512", wall.text(found).replace("0.5122", "0.512"))
+
+
+class Profile(BenchCase):
+	"""From a log of instructions to counts per function."""
+
+	MAP = "ffffffff81000000 T start\nffffffff81000010 t loop\nffffffff81000020 T other\nffffffff82000000 D data\n"
+	XEN = "ffff82d040200000 T do_mmu_update\n"
+	START, LOOP, HYPERCALL, XEN_ADDR = 0xffffffff81000000, 0xffffffff81000012, 0xffffffff81000024, 0xffff82d040200004
+
+	def log(self, *addresses):
+		"""Write a log of QEMU's in which @addresses were executed; return its path."""
+		path = self.tmp / "log"
+		path.write_text("noise\n" + "".join(
+			f"Trace 0: 0x7f00 [00000000/{a:016x}/00000033/ff020201] x\n" for a in addresses))
+		return path
+
+	def test_whole_rounds_are_counted(self):
+		one = (self.START, self.LOOP, self.LOOP, self.HYPERCALL, self.XEN_ADDR, self.XEN_ADDR)
+		log = self.log(self.LOOP, *one, *one, *one, self.START)
+		found = insn_profile.count(log, self.START, 2, {self.HYPERCALL})
+		self.assertEqual(found.units, 4)	# 2 of 3 rounds, an even number
+		symbols = insn_profile.SymbolMap(self.MAP, self.XEN)
+		self.assertEqual(found.functions(symbols), {"loop": 1, "xen:do_mmu_update": 1, "start": 0.5, "other": 0.5})
+		self.assertEqual(found.total(), 3)
+		self.assertEqual(found.entries, {"hypercall": 2})
+		self.assertEqual(found.among({self.LOOP, self.START}), 1.5)
+		self.assertEqual(found.among({self.LOOP, self.START}, 0.6), 1)
+
+	def test_traps_are_told_from_hypercalls(self):
+		one = (self.START, self.XEN_ADDR, 0x400000, self.XEN_ADDR, self.HYPERCALL, self.XEN_ADDR)
+		found = insn_profile.count(self.log(*one, *one, self.START), self.START, 1, {self.HYPERCALL})
+		self.assertEqual(found.entries, {"trap": 2, "user": 2, "hypercall": 2})
+
+	def test_too_few_rounds(self):
+		self.fails(EXIT_GUEST, "rounds were recorded", insn_profile.count,
+			   self.log(self.START, self.LOOP), self.START, 1)
+
+	def test_growing_log_is_read_by_whole_lines(self):
+		log = self.log(self.START, self.LOOP, self.START)
+		whole, needle = log.read_bytes(), b"/%016x/" % self.START
+		log.write_bytes(whole[:-10])
+		hits, position = insn_profile.hits_in(log, 0, needle)
+		log.write_bytes(whole)
+		more, end = insn_profile.hits_in(log, position, needle)
+		self.assertEqual((hits, more, end), (1, 1, len(whole)))
+
+	def test_addresses_without_symbols(self):
+		symbols = insn_profile.SymbolMap(self.MAP)
+		self.assertEqual([symbols.name(a) for a in (0x400000, self.XEN_ADDR, self.LOOP, 0xfffffe0000000000)],
+				 ["user", "xen", "loop", "unknown"])
+
+	def test_profiles_become_text_and_results(self):
+		item = {"kernel": "base", "guest": "xen", "bench": "mprotect", "case": "anon-4k", "pages": 512,
+			"units": 1024, "total": 30.0, "functions": {"loop": 20.0, "xen:f": 9.99, "tiny": 0.01},
+			"hypervisor": 9.99, "locked_per_pte": 1.0, "locked_per_call": 12.0, "entries": {"trap": 0.5}}
+		text = profile.text([item, {**item, "kernel": "series", "locked_per_pte": 0}])
+		self.assertRegex(text, r"20\.00\s+20\.00  loop")
+		self.assertRegex(text, r"0\.01\s+0\.01  functions below")
+		self.assertRegex(text, r"1\.00\s+0\.00  locked instructions of the kernel, per pte")
+		metrics = {r["metric"]: r["value"] for r in profile.results([item])}
+		self.assertEqual(metrics, {"locked_per_pte": 1, "locked_per_call": 12,
+					   "hypervisor_instructions_per_pte": 9.99, "traps_to_hypervisor_per_pte": 0.5})
+
+
+class Balanced(HTMLParser):
+	"""Checks that every tag is closed, and collects attributes."""
+
+	VOID = {"meta", "line", "rect", "circle", "polygon", "polyline", "br"}
+
+	def __init__(self):
+		super().__init__()
+		self.open, self.attributes = [], []
+
+	def handle_starttag(self, tag, attrs):
+		"""Open @tag."""
+		self.attributes += attrs
+		if tag not in self.VOID:
+			self.open.append(tag)
+
+	def handle_startendtag(self, tag, attrs):
+		"""Note the attributes of an empty element."""
+		self.attributes += attrs
+
+	def handle_endtag(self, tag):
+		"""Close @tag; it must be the innermost."""
+		if tag in self.VOID:
+			return
+		assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}"
+		self.open.pop()
+
+
+class Report(BenchCase):
+	"""Tables, plots, the page."""
+
+	RESULTS = [result(k, v * (1 + 9 / p), pages=p) for k, v in (("base", 355.0), ("series", 118.0), ("debian-6.1", 164.0))
+		   for p in (1, 16, 512, 4096)] + [result("base", 100.0, case="slow<er>"), result("series", 102.0, case="slow<er>")]
+
+	def test_columns_and_ratio(self):
+		head, row = report.table(self.RESULTS[3:12:4]).splitlines()
+		self.assertEqual(head.split()[5:], ["base", "series", "ratio", "debian-6.1"])
+		self.assertEqual(row.split()[-2], "0.332")
+
+	def test_missing_figures_are_dashes(self):
+		row = report.table([result("base", 3.0), result("series", 1.5), result("base", 2.0, pages=1)]).splitlines()[2]
+		self.assertEqual(row.split()[-3:], ["2.0000", "-", "-"])
+
+	def test_worse_is_worse_by_more_than_noise(self):
+		self.assertEqual([k[2] for k, _, _ in report.worse(self.RESULTS)], ["slow<er>"])
+		self.assertEqual(report.worse([result("base", 100.0), result("series", 100.9)]), [])
+		self.assertIn("slow<er> 4096 pages, instructions_per_pte: 100.0 -> 102.0 (+2.0 %)", report.text(self.RESULTS, {}))
+
+	def test_log_ticks(self):
+		self.assertEqual(plot.log_ticks(90, 4000), [100, 200, 500, 1000, 2000])
+		self.assertEqual(plot.log_ticks(1, 100000), [10.0 ** d for d in range(6)])
+
+	def test_lines_stay_inside_and_labels_apart(self):
+		root = ET.fromstring(plot.lines("t", {"a": [(1, 2915), (262144, 900)], "b": [(2, 50), (4, 49), (8, 48)]}))
+		for line in root.iter("polyline"):
+			for point in line.get("points").split():
+				x, y = map(float, point.split(","))
+				self.assertTrue(0 <= x <= plot.WIDTH and 0 <= y <= plot.HEIGHT, point)
+		ticks = [float(t.get("x")) for t in root.iter("text") if float(t.get("y") or 0) == plot.HEIGHT - plot.BOTTOM + 15]
+		self.assertGreater(len(ticks), 2)
+		self.assertTrue(all(b - a > 30 for a, b in zip(ticks, ticks[1:])), ticks)
+
+	def test_bars_are_as_long_as_their_values(self):
+		root = ET.fromstring(plot.bars("t", {"base": {"a": 75, "b": 25}, "series": {"a": 50}}, ["a", "b"]))
+		self.assertEqual([round(float(r.get("width")) / (plot.WIDTH - 2), 2) for r in root.iter("rect")], [0.75, 0.25, 0.5])
+
+	def test_profile_segments_add_up(self):
+		functions = {f"f{i}": 10.0 - i for i in range(10)} | {"xen:x": 50.0, "user": 1.0}
+		item = {"kernel": "base", "functions": functions, "total": sum(functions.values()), "hypervisor": 50.0}
+		names, stacks = html.segments([item])
+		self.assertEqual((names[0], names[1], names[-1]), ("hypervisor", "f0", "rest of the kernel"))
+		self.assertAlmostEqual(sum(stacks["base"].values()), item["total"])
+
+	def test_page_is_well_formed_and_self_contained(self):
+		facts = {"unit": "<instructions>", "machine": "a & b"}
+		profiles = [{"kernel": "base", "guest": "xen", "bench": "mprotect", "case": "anon-4k", "pages": 512,
+			     "functions": {"f": 3.0, "xen:g": 4.0}, "total": 7.0, "hypervisor": 4.0}]
+		checked = wall.verdicts("bare", {k: [{("mprotect", "anon-4k", 512, 1): 10.0 + i} for i in range(3)]
+						  for k in ("base", "series")})
+		page = html.page(self.RESULTS, facts, profiles, checked)
+		parser = Balanced()
+		parser.feed(page)
+		parser.close()
+		self.assertEqual(parser.open, [])
+		self.assertFalse([a for a in parser.attributes if a[0] in ("src", "href")])
+		self.assertNotRegex(page, r"https?://|@import|url\(|<script")
+		for text in ("slow&lt;er&gt;", "&lt;instructions&gt;", "a &amp; b", "118.3", "prefers-color-scheme: dark", "viewport"):
+			self.assertIn(text, page)
+		self.assertNotIn("slow<er>", page)
+
+	def test_report_is_written_from_what_is_there(self):
+		(self.tmp / "results.json").write_text(json.dumps(self.RESULTS))
+		report.write(self.tmp)
+		self.assertIn("118.3", (self.tmp / "report.html").read_text())
+		self.assertIn("118.3", (self.tmp / "report.txt").read_text())
+		self.fails(EXIT_USAGE, "make bench", report.load, "no.json", None, self.tmp)
+
+
+INTERRUPTED = """
+import sys
+from bench import kernels, measure
+from guests.qemu import Guest
+from series.cmd import main
+kernels.prepare = lambda *_: None
+kernels.machine = lambda *_, **__: Guest("bare", "k", "i", accel="tcg")
+measure.program = measure.costs_program = lambda: None
+main(lambda: measure.bench(True, ["bare"], ["base"]) and 0)
+"""
+
+
+class Progress(BenchCase):
+	"""Steps, what is said about them, and what an interruption leaves behind."""
+
+	def test_durations(self):
+		self.assertEqual([clock(s) for s in (0.4, 59, 185)], ["0 s", "59 s", "3 min 05 s"])
+
+	def test_guess_of_what_is_left(self):
+		steps = Steps("x")
+		for title in "abc":
+			steps.add(title, lambda: None)
+		self.assertIsNone(steps.left(0, []))
+		self.assertEqual(steps.left(1, [5]), 10)
+		steps.known = {"x: b": 30}
+		self.assertEqual(steps.left(1, [5]), 35)
+		steps.run()
+		self.assertEqual(set(Steps("x").known), {"x: a", "x: b", "x: c"})
+
+	def interrupt(self, number):
+		"""Interrupt a benchmark with signal @number; return (process, pid of its QEMU)."""
+		(self.tmp / "qemu").write_text(f"#!/bin/sh\necho $$ > {self.tmp}/pid\nexec sleep 100\n")
+		(self.tmp / "qemu").chmod(0o755)
+		folder = self.tmp / "build" / "bench"
+		folder.mkdir(parents=True, exist_ok=True)
+		(folder / "results.json").write_text("[\"old\"]")
+		(self.tmp / "pid").unlink(missing_ok=True)
+		proc = subprocess.Popen([sys.executable, "-c", INTERRUPTED], cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
+					env={**os.environ, "QEMU": str(self.tmp / "qemu")}, start_new_session=True,
+					stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+		end = time.monotonic() + 30
+		while not ((self.tmp / "pid").is_file() and (self.tmp / "pid").read_text().strip()):
+			self.assertLess(time.monotonic(), end, "no guest was started")
+			time.sleep(0.05)
+		os.kill(proc.pid, number)
+		_, errors = proc.communicate(timeout=30)
+		return proc.returncode, errors, int((self.tmp / "pid").read_text())
+
+	def test_interruption_leaves_no_guest_and_no_half_results(self):
+		for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+			with self.subTest(number):
+				status, errors, pid = self.interrupt(number)
+				self.assertEqual((status, errors), (130, "interrupted\n"))
+				self.assertRaises(ProcessLookupError, os.kill, pid, 0)
+				folder = self.tmp / "build" / "bench"
+				self.assertEqual((folder / "results.json").read_text(), "[\"old\"]")
+				self.assertFalse([p.name for p in folder.iterdir() if re.search(r"\.(new|old)$", p.name)])
