@@ -13,7 +13,7 @@ from series.cmd import EXIT_MISSING, ROOT, ToolError, build_dir, replaced, run
 APPLETS = ("sh", "cat", "echo", "ls", "grep", "sed", "awk", "head", "tail", "wc", "sleep", "sync",
 	   "mkdir", "mount", "umount", "dmesg", "ps", "kill", "taskset", "seq", "test", "true", "vi",
 	   "false", "uname", "free", "top", "poweroff", "reboot", "cut", "tr", "sort", "rm", "cp",
-	   "mkswap", "swapon", "swapoff", "mke2fs")
+	   "mkswap", "swapon", "swapoff", "mke2fs", "ln", "tee")
 
 
 def busybox():

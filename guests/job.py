@@ -23,14 +23,14 @@ def number(name, default):
 	return int(text)
 
 
-def guest(kind, kernel, name, job, *, config="lean", programs=(), files=(), build_it=True, scenario=None,
+def guest(kind, kernel, name, job, *, config="lean", programs=(), files=(), build_it=True, around=None,
 	  **options):
 	"""Return a Guest of @kind with @kernel ("base", "series") and the job script @job.
 
 	@options go to Guest. SMP=, MEM= (MiB) and ACCEL= of the environment count
 	where @options does not decide. The kernel is built unless @build_it is False.
 	A guest in a guest has the same kernel around it unless HOST_KERNEL= names
-	another; @scenario is a script for what is around it (guests/nested.py).
+	another; @around has options of what is around it (nested.host()).
 	"""
 	out = build(kernel, config) if build_it else output(kernel, config)
 	tree = build_dir() / "linux"
@@ -42,5 +42,5 @@ def guest(kind, kernel, name, job, *, config="lean", programs=(), files=(), buil
 	if kind in MACHINES:
 		options["host"] = host(kind, host_kernel(kernel), name, image(out), initrd,
 				       append=f"panic=-1 {options['append']}".strip(), smp=options["smp"],
-				       mem=options["mem"], scenario=scenario, build_it=build_it)
+				       mem=options["mem"], build_it=build_it, **(around or {}))
 	return Guest(kind, image(out), initrd, **options)

@@ -47,16 +47,18 @@ def dom0_files():
 	return [*[(f"/{p.relative_to(root)}", p) for p in programs], *libraries(programs, root)]
 
 
-def host(kind, kernel, name, guest_kernel, guest_initrd, *, append, smp, mem, scenario=None, build_it=True):
+def host(kind, kernel, name, guest_kernel, guest_initrd, *, append, smp, mem,
+	 inner_mem=None, inner_smp=None, scenario=None, build_it=True):
 	"""Return the Host that runs a guest of @kind on @kernel ("base", "series").
 
 	@guest_kernel and @guest_initrd are the inner guest's, @append its command
-	line, @smp and @mem what the whole machine has. @scenario is the text of a
-	script that the outer job sources while the guest runs.
+	line, @smp and @mem what the whole machine has; the guest has half the
+	memory and as many vCPUs, or @inner_mem and @inner_smp. @scenario is the text of a script that the outer job sources
+	while the guest runs.
 	"""
 	store = build_dir() / "guests" / f"{name}-guest"
 	store.mkdir(parents=True, exist_ok=True)
-	texts = {"xl.cfg": XL_CONFIG.format(type="pv", append=f"console=hvc0 {append}", mem=mem // 2, smp=smp)}
+	texts = {"xl.cfg": XL_CONFIG.format(type="pv", append=f"console=hvc0 {append}", mem=inner_mem or mem // 2, smp=inner_smp or smp)}
 	if scenario:
 		texts["scenario"] = scenario
 	files = [("/guest/kernel", guest_kernel), ("/guest/initrd", guest_initrd)]

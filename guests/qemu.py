@@ -100,6 +100,9 @@ class Guest:
 			# Xen 4.17 under QEMU 7.2: iret reads the guest's stack with
 			# supervisor rights, which SMAP forbids.
 			cpu = "max,-smap" if self.machine == "xen" else "max"
+			# More than one domain: QEMU 7.2 mixes up their AVX state. One
+			# process in fifty crashes, of any kernel, unless XSAVE is off.
+			cpu += ",-xsave" if self.host and self.machine == "xen" else ""
 			cpu += ",+svm,+npt" if self.svm else ""
 			argv += ["-accel", f"tcg,thread={thread}", "-cpu", cpu]
 		if self.icount:

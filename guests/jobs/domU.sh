@@ -28,10 +28,10 @@ start_xen_services()
 	xenconsoled || fail "xenconsoled does not start"
 }
 
-# Print the console of the guest until it is gone.
+# Print the console of the guest until it is gone; /tmp/console keeps it.
 relay()
 {
-	xl console guest < /dev/null | sed 's/^/guest| /' &
+	xl console guest < /dev/null | tee -a /tmp/console | sed 's/^/guest| /' &
 }
 
 if grep -qw guest_shell /proc/cmdline; then
@@ -47,6 +47,7 @@ xl create -q -p /guest/xl.cfg || fail "xl create failed"
 relay
 xl unpause guest || fail "xl unpause failed"
 if [ -f /guest/scenario ]; then
+	# shellcheck disable=SC1091  # only there in the guest
 	. /guest/scenario
 fi
 wait
