@@ -35,14 +35,19 @@ help:
 #:
 #: Kernels and guests
 #:   kernel    build a kernel                     KERNEL=base|series CONFIG=lean|debug|...
-#:   shell     interactive shell in a guest       GUEST=bare|xen|domU KERNEL= SMP= MEM=
-#:   kunit     run the KUnit suites               GUEST=bare|xen|domU|um KERNEL=
+#:   shell     interactive shell in a guest       GUEST=<kind> KERNEL= SMP= MEM=
+#:   kunit     run the KUnit suites               GUEST=<kind>|um KERNEL=
 #:   torture   random changes of mappings against a model; GUEST=bare|xen SECONDS= SEED=
 #:   bench     instructions per pte and hypercalls; GUEST= of: bare bare-noxen xen bare-disk xen-disk;
 #:             KERNEL= of: base series topic1... debian-6.1 debian-6.12 debian-7.3; all if not given
 #:   bench-wall  wall-clock time, base against series in turn, with spread   GUEST= ROUNDS=6 SMP=2
 #:   profile   instructions per function, before and after   GUEST= KERNEL= of: base series topic1...
 #:   report    build/bench/report.html and .txt, from what bench, bench-wall and profile left
+#:
+#: Kinds of guest (GUEST=)
+#:   bare      the kernel on QEMU's machine       xen   as PV dom0 on the Xen hypervisor
+#:   domU      a PV domU that a dom0 runs by xl   pvh   a PVH one (a config, and build, of its own)
+#:   kvm       under KVM in a bare machine        um    User Mode Linux, KUnit only
 #:
 #: Other
 #:   deps      install missing Debian packages (root), or print the command
@@ -52,12 +57,13 @@ help:
 #:   O=build            where everything that is built lands
 #:   LINUX=<tree>       use this Linux 7.3.y tree as the base (copied, never modified)
 #:   DL_DIR=<folder>    folder with linux-source-7.3.tar.xz and SHA256SUMS
-#:   HOST_KERNEL=base   kernel around a guest in a guest (dom0's), if not the guest's own
+#:   HOST_KERNEL=base   kernel around domU, pvh and kvm, if not the guest's own
 #:   XEN=4.17|4.20      hypervisor of a Debian package, or a binary, compressed or not
 #:   QEMU=<binary>      QEMU to use instead of qemu-system-x86_64
 #:   ACCEL=auto|tcg|kvm accelerator; auto takes KVM only if it boots something
-#:   SMP=1 MEM=2048     vCPUs and MiB of a guest
-#:   CONFIG=lean        a kernel's configuration: lean, disk, debug, noxen, upstream, kasan
+#:   SMP=1 MEM=2048     vCPUs and MiB of a guest; of domU, pvh and kvm, the machine's:
+#:                      the guest in it has as many vCPUs and half the memory
+#:   CONFIG=lean        a kernel's configuration: lean, disk, debug, noxen, upstream, kasan, pvh
 #:   J=2 V=1 LLVM=1 CC= jobs, verbosity and compiler, as in the kernel's build
 #:   TOPIC=1-<topic>    make mail: only this topic; default all
 #:   PREVIOUS=<commit>  make mail: range-diff against this commit; default tag sent/<topic>-v<n-1>

@@ -105,11 +105,17 @@ class Guests(FakeCase):
 		line = " ".join(qemu.Guest("domU", "k", "i", accel="tcg", host=around).command("shell"))
 		self.assertRegex(line, "-initrd outer console=hvc0 panic=-1 x=1 shell,outer-initrd")
 		self.assertIn("-smap", line)
+		self.assertNotIn("+svm", line)
+		for kind, words in (("pvh", "-kernel .*/xen-given .*outer console=hvc0"),
+				    ("kvm", "-kernel outer -initrd outer-initrd -append console=ttyS0 panic=-1 x=1")):
+			line = " ".join(qemu.Guest(kind, "k", "i", accel="tcg", host=around).command())
+			self.assertRegex(line, words)
+			self.assertIn("+svm", line)
 
 	def test_unknown_values_are_refused_with_the_known(self):
-		self.fails(EXIT_USAGE, "known are bare xen domU", qemu.Guest, "bear", "k", "i")
+		self.fails(EXIT_USAGE, "known are bare xen domU pvh kvm", qemu.Guest, "bear", "k", "i")
 		self.fails(EXIT_USAGE, "known are auto tcg kvm", qemu.Guest, "bare", "k", "i", accel="hax")
-		self.fails(EXIT_USAGE, "known are bare xen domU um", kunit, "arm")
+		self.fails(EXIT_USAGE, "known are bare xen domU pvh kvm um", kunit, "arm")
 		self.fails(EXIT_USAGE, "known are base series", kernel.source, "next")
 		self.fails(EXIT_USAGE, "known are", kernel.build, "base", "fat")
 		self.fails(EXIT_USAGE, "SMP=1", qemu.Guest, "bare", "k", "i", icount=True, smp=2)
@@ -160,6 +166,15 @@ class Guests(FakeCase):
 		names = [Path(guest).name for guest, _ in programs.libraries(["/bin/ls"], self.tmp)]
 		self.assertEqual(sorted({*names, programs.UNNAMED}), names)
 		self.assertIn("libc.so.6", names)
+
+	def test_firmware_that_is_missing_is_named(self):
+		fake = self.tmp / "qemu"
+		fake.write_text(f"#!/bin/sh\necho {self.tmp}\n")
+		fake.chmod(0o755)
+		os.environ["QEMU"] = str(fake)
+		self.fails(EXIT_MISSING, "has no bios.bin", programs.firmware, "bios.bin")
+		(self.tmp / "bios.bin").write_text("")
+		self.assertEqual(programs.firmware("bios.bin"), self.tmp / "bios.bin")
 
 	def test_apt_dependencies_are_read(self):
 		text = "Package: a\nVersion: 1\nDepends: libb (>= 2), c:any | d, libe1\n\nPackage: libb\n"

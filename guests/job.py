@@ -11,6 +11,8 @@ from series.cmd import ToolError, build_dir
 
 # What a config needs on the kernel's command line.
 APPEND = {"debug": "page_table_check=on", "kasan": "page_table_check=on"}
+# Guests that the lean kernel can't be.
+CONFIGS = {"pvh": "pvh"}
 
 
 def number(name, default):
@@ -23,15 +25,17 @@ def number(name, default):
 	return int(text)
 
 
-def guest(kind, kernel, name, job, *, config="lean", programs=(), files=(), build_it=True, around=None,
+def guest(kind, kernel, name, job, *, config=None, programs=(), files=(), build_it=True, around=None,
 	  **options):
 	"""Return a Guest of @kind with @kernel ("base", "series") and the job script @job.
 
 	@options go to Guest. SMP=, MEM= (MiB) and ACCEL= of the environment count
-	where @options does not decide. The kernel is built unless @build_it is False.
+	where @options does not decide. @config is lean if not given, or what the
+	kind needs beyond that. The kernel is built unless @build_it is False.
 	A guest in a guest has the same kernel around it unless HOST_KERNEL= names
 	another; @around has options of what is around it (nested.host()).
 	"""
+	config = CONFIGS.get(kind, "lean") if config in (None, "lean") else config
 	out = build(kernel, config) if build_it else output(kernel, config)
 	tree = build_dir() / "linux"
 	initrd = initramfs(tree, name, job, programs, files)

@@ -27,6 +27,7 @@ CONFIG_SETS = {
 	"noxen": ("lean", "kunit", "noxen"),
 	"upstream": ("lean", "kunit", "upstream"),
 	"kasan": ("lean", "kunit", "debug", "upstream", "kasan"),
+	"pvh": ("lean", "kunit", "pvh"),
 }
 SERIES_ONLY = "kunit-series"
 

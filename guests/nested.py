@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0
 """Guests inside a guest: the machine around them, a kernel and initramfs that run them.
 
-GUEST=domU: a dom0 with xl and what it needs from Debian's packages. The inner
+GUEST=domU, pvh: a dom0 with xl and what it needs from Debian's packages runs a PV
+or, on a CPU with SVM, a PVH guest. GUEST=kvm: a
+machine with SVM whose kernel runs KVM, and this machine's QEMU in it. The inner
 guest's kernel and initramfs are in /guest of the outer one's initramfs.
 """
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from guests.initramfs import initramfs
 from guests.kernel import KERNELS, build, image, output
-from guests.programs import libraries
+from guests.programs import libraries, vmm_files
 from guests.xen import tools
 from series.cmd import ROOT, ToolError, build_dir, replaced
 
 # Which machine a nested guest runs in.
-MACHINES = {"domU": "xen"}
+MACHINES = {"domU": "xen", "pvh": "xen", "kvm": "bare"}
 # What a line of the inner guest's console begins with on the outer one's.
 PREFIX = "guest| "
+# A native TSC for PVH: if Xen emulates it, QEMU 7.2 reports an intercepted RDTSCP
+# as RDTSC, and Xen ends the guest.
 XL_CONFIG = """name = "guest"
 type = "{type}"
 kernel = "/guest/kernel"
@@ -25,6 +30,7 @@ ramdisk = "/guest/initrd"
 cmdline = "{append}"
 memory = {mem}
 vcpus = {smp}
+tsc_mode = "{tsc}"
 on_reboot = "destroy"
 on_crash = "destroy"
 """
@@ -53,23 +59,31 @@ def host(kind, kernel, name, guest_kernel, guest_initrd, *, append, smp, mem,
 
 	@guest_kernel and @guest_initrd are the inner guest's, @append its command
 	line, @smp and @mem what the whole machine has; the guest has half the
-	memory and as many vCPUs, or @inner_mem and @inner_smp. @scenario is the text of a script that the outer job sources
+	memory and as many vCPUs, or @inner_mem and @inner_smp. @scenario is the text
+	of a script that the outer job of a domU sources
 	while the guest runs.
 	"""
+	inner = {"smp": inner_smp or smp, "mem": inner_mem or mem // 2}
+	texts = {"scenario": scenario} if scenario else {}
+	if kind == "kvm":
+		settings = {**inner, "append": f"console=ttyS0 {append}"}
+		job = "".join(f"{key}={shlex.quote(str(value))}\n" for key, value in settings.items())
+		programs = vmm_files("/guest")
+	else:
+		kinds = {"type": "pvh", "tsc": "native"} if kind == "pvh" else {"type": "pv", "tsc": "default"}
+		texts["xl.cfg"] = XL_CONFIG.format(append=f"console=hvc0 {append}", **kinds, **inner)
+		job = ""
+		programs = dom0_files()
+	job += (ROOT / "guests" / "jobs" / ("kvm.sh" if kind == "kvm" else "domU.sh")).read_text()
+	files = [("/guest/kernel", guest_kernel), ("/guest/initrd", guest_initrd), *programs]
 	store = build_dir() / "guests" / f"{name}-guest"
 	store.mkdir(parents=True, exist_ok=True)
-	texts = {"xl.cfg": XL_CONFIG.format(type="pv", append=f"console=hvc0 {append}", mem=inner_mem or mem // 2, smp=inner_smp or smp)}
-	if scenario:
-		texts["scenario"] = scenario
-	files = [("/guest/kernel", guest_kernel), ("/guest/initrd", guest_initrd)]
 	for text_name, text in texts.items():
 		with replaced(store / text_name) as tmp:
 			tmp.write_text(text)
 		files.append((f"/guest/{text_name}", store / text_name))
 	out = build(kernel, "lean") if build_it else output(kernel, "lean")
-	job = (ROOT / "guests" / "jobs" / "domU.sh").read_text()
-	initrd = initramfs(build_dir() / "linux", f"{name}-host", job, files=[*files, *dom0_files()])
-	return Host(image(out), initrd)
+	return Host(image(out), initramfs(build_dir() / "linux", f"{name}-host", job, files=files))
 
 
 def host_kernel(default):

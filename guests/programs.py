@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Dynamically linked programs for an initramfs: find the libraries that they need."""
+"""QEMU, and what dynamically linked programs need in an initramfs."""
+import os
 import re
+import shutil
 from pathlib import Path
 
 from series.cmd import EXIT_MISSING, ToolError, run
 
 LIBRARY_DIR = "/usr/lib/x86_64-linux-gnu"	# where Debian's loader looks
 LOADER = "/lib64/ld-linux-x86-64.so.2"
+FIRMWARE = ("bios-microvm.bin", "linuxboot_dma.bin")	# what -M microvm loads
 UNNAMED = "libgcc_s.so.1"	# glibc loads it when a thread is cancelled
 
 
@@ -54,3 +57,29 @@ def host_libraries(program):
 		raise ToolError(f"{program} needs {missing[0]}, which ldd does not find", EXIT_MISSING)
 	pairs = [(f"{LIBRARY_DIR}/{name}", path) for name, path in re.findall(r"(\S+) => (/\S+)", out)]
 	return [*pairs, *[(path, path) for path in re.findall(r"^\s+(/\S+) \(", out, re.M)]]
+
+
+def qemu_binary():
+	"""Return the QEMU to use: QEMU=path, else qemu-system-x86_64."""
+	given = os.environ.get("QEMU")
+	if given and not os.access(given, os.X_OK):
+		raise ToolError(f"QEMU={given} is not executable", EXIT_MISSING)
+	return given or "qemu-system-x86_64"
+
+
+def firmware(name):
+	"""Return the path of the firmware file @name of the QEMU in use."""
+	folders = run([qemu_binary(), "-L", "help"]).stdout.split()
+	for folder in folders:
+		if (Path(folder) / name).is_file():
+			return Path(folder) / name
+	raise ToolError(f"{qemu_binary()} has no {name} in {' '.join(folders)}: install seabios", EXIT_MISSING)
+
+
+def vmm_files(folder):
+	"""Return (guest path, host path) of QEMU as /bin/qemu, its libraries, and firmware in @folder."""
+	program = shutil.which(qemu_binary())
+	if not program:
+		raise ToolError(f"{qemu_binary()} not found: run 'make deps'", EXIT_MISSING)
+	return [("/bin/qemu", program), *host_libraries(program),
+		*[(f"{folder}/{name}", firmware(name)) for name in FIRMWARE]]
