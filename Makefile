@@ -3,7 +3,7 @@
 
 # Given to the tooling if they are set, on make's command line or in the environment.
 VARIABLES := O V J LINUX DL_DIR LLVM CC ARCH CROSS_COMPILE HOSTCC W C \
-	GUEST KERNEL HOST_KERNEL CONFIG SMP MEM SECONDS SEED ACCEL XEN QEMU ROUNDS FORCE KERNEL_ORG TOPIC PREVIOUS
+	GUEST KERNEL HOST_KERNEL CONFIG SMP MEM SECONDS SEED ACCEL XEN QEMU ROUNDS FORCE KERNEL_ORG TOPIC PREVIOUS GATE
 $(foreach v,$(VARIABLES),$(if $(filter undefined,$(origin $v)),,$(eval export $v)))
 
 # make's built-in default is not a choice of the user's.
@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help deps base series tree refresh mail kernel shell kunit bench bench-wall profile report torture run test clean
+.PHONY: help deps base series tree refresh mail kernel shell kunit bench bench-wall profile report torture run test check clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,7 @@ help:
 #: Main commands
 #:   run       fetch, patch, build, boot under Xen, run KUnit and the benchmark, report
 #:   test      everything that must pass; ends with "N passed, N failed"
+#:   check     the gates of maintainers and CI bots: compilers, architectures, sparse, ...  GATE=<name ...>
 #:
 #: The series
 #:   series    complete patches in build/series/<n>-<topic>/, for git am and quilt
@@ -67,6 +68,7 @@ help:
 #:   J=2 V=1 LLVM=1 CC= jobs, verbosity and compiler, as in the kernel's build
 #:   TOPIC=1-<topic>    make mail: only this topic; default all
 #:   PREVIOUS=<commit>  make mail: range-diff against this commit; default tag sent/<topic>-v<n-1>
+#:   GATE=<name ...>    make check: only these; python3 -m checks.gates --list has them
 #:   FORCE=1            make tree: drop work in build/linux that was not refreshed
 
 deps:
@@ -116,6 +118,10 @@ run: deps
 
 test: deps
 	@$(PYTHON) -m checks.test
+
+check:
+	@series/deps --check
+	@$(PYTHON) -m checks.gates
 
 clean:
 	rm -rf $(or $(O),build)

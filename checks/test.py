@@ -9,14 +9,17 @@ import unittest
 
 from checks.guests import (check_base_fails, check_bench, check_faults, check_hotplug, check_kernels,
 			   check_kunit, check_shell)
+from checks.gates import run_gate
 from checks.patches import check_patches
-from checks.selftests import check_change_pte, check_migrate, check_races, check_torture
+from checks.selftests import check_change_pte, check_races, check_torture
 from checks.tally import Tally
 from guests.qemu import check_tools
 from series.cmd import main
 
 PARTS = ("tooling", "patches", "guests")
-UNIT_TESTS = ("checks.test_series", "checks.test_guests", "checks.test_mail", "checks.test_bench")
+UNIT_TESTS = ("checks.test_series", "checks.test_guests", "checks.test_mail", "checks.test_bench",
+	      "checks.test_gates")
+QUICK_GATES = ("maintainers", "kernel-doc")	# the others are for make check
 
 
 class Counted(unittest.TextTestResult):
@@ -60,7 +63,6 @@ def check_guests(tally):
 	check_shell(tally)
 	check_races(tally)
 	check_torture(tally)
-	check_migrate(tally)
 	check_change_pte(tally)
 	check_bench(tally)
 
@@ -79,6 +81,8 @@ def _main():
 		check_tooling(tally)
 	if "patches" in parts:
 		check_patches(tally)
+		for gate in QUICK_GATES:
+			run_gate(gate, tally)
 	if "guests" in parts:
 		check_guests(tally)
 	return tally.close()

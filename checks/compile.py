@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Compile each patch for each target and report what is new against the state before it.
+
+A work tree of its own (build/gates/linux) goes through the commits of each topic, on
+the base and without the other topics, and at the end to the whole series. At
+each state only the objects of checks/targets.py are compiled, with W=1; make
+knows which ones a patch concerns. A warning is new if it was not seen before.
+"""
+import fcntl
+import re
+import time
+from dataclasses import dataclass, field
+
+from guests.kernel import SERIES_ONLY, check_config, read_fragments
+from series import patches
+from series.cmd import EXIT_BUILD, ROOT, ToolError, build_dir, jobs, remove, run, say
+from series.tree import APPLIED, commit_series, git, make_tree
+
+# file:line:column: warning: text [-Woption], and objtool's and sparse's likes of it
+FINDING = re.compile(r"^(\S+?):(?:\d+:)?(?:\d+:)? *(warning|error|fatal error): (.*)$", re.M)
+NOWHERE = ("Documentation/", "tools/", "MAINTAINERS", "mm/tests/.kunitconfig")
+
+
+@dataclass
+class Outcome:
+	"""What a state gave: @new findings, @errors that stopped the compiler, @seconds."""
+	label: str
+	new: list = field(default_factory=list)
+	errors: list = field(default_factory=list)
+	seconds: float = 0
+	compiled: int = 0
+
+	def good(self):
+		"""Return whether there is nothing new."""
+		return not self.new and not self.errors
+
+	def text(self):
+		"""Return one line for people."""
+		found = "; ".join([*self.errors, *self.new][:4]) if self.label != "base" else ""
+		return f"{self.compiled} objects, {self.seconds:.0f} s" + (f": {found}" if found else "")
+
+
+def gate_tree(root=ROOT):
+	"""Return the gates' own work tree of build/linux, made if need be."""
+	linux = make_tree(root)
+	tree = build_dir() / "gates" / "linux"
+	if not (tree / ".git").exists():
+		say("laying the gates' work tree")
+		git(linux, "worktree", "prune")
+		remove(tree)
+		try:
+			git(linux, "worktree", "add", "-q", "--detach", tree, "base")
+		except BaseException:
+			remove(tree)
+			raise
+	return tree
+
+
+def concerns(patch, target):
+	"""Return whether a patch changes anything that @target may compile."""
+	names = [*patch.files(), *patch.payload]
+	other = [f"arch/{a}/" for a in ("x86", "arm64", "s390", "powerpc", "riscv", "loongarch", "um")
+		 if a != target.srcarch and (a, target.srcarch) != ("x86", "um")]
+	return any(not n.startswith((*NOWHERE, *other)) for n in names)
+
+
+def findings(log, tree, out):
+	"""Return the set of (file, text) of a log's warnings, and the list of its errors."""
+	warnings, errors = set(), []
+	roots = re.compile("^(" + "|".join([*(re.escape(str(p)) for p in (tree, out)), r"\.\./linux"]) + ")/")
+	for name, kind, text in FINDING.findall(log):
+		name = roots.sub("", name)
+		if kind == "warning":
+			warnings.add((name, text))
+		else:
+			errors.append(f"{name}: {text}")
+	return warnings, errors
+
+
+class Compiler:
+	"""Compiles one target, state after state; remembers the findings so far."""
+
+	def __init__(self, target, goals=None, extra=("W=1",), name=None, root=ROOT):
+		self.target, self.extra = target, list(extra)
+		self.goals = goals or target.paths()
+		self.tree, self.out = gate_tree(root), build_dir() / "gates" / f"obj-{target.name}"
+		self.log = build_dir() / "log" / f"gate-{name or target.name}.log"
+		self.seen, self.configured = set(), None
+		self.log.parent.mkdir(exist_ok=True)
+		self.log.write_text("")
+		self.alone = None
+
+	def __enter__(self):
+		self.alone = (build_dir() / "gates" / "lock").open("w")
+		try:
+			fcntl.flock(self.alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+		except OSError as error:
+			self.alone.close()
+			raise ToolError(f"another make check uses {self.tree}: wait for its end") from error
+		return self
+
+	def __exit__(self, *_):
+		self.alone.close()
+
+	def configure(self):
+		"""Write .config for the state that is checked out.
+
+		Raises ToolError if a requested option does not survive; suites that
+		only come with the series are not asked of a state without them.
+		"""
+		wanted = {}
+		for path in self.target.fragment_files():
+			for symbol, value in read_fragments([path.stem], path.parent).items():
+				if path.stem != SERIES_ONLY or self.knows(symbol):
+					wanted[symbol] = value
+		self.out.mkdir(parents=True, exist_ok=True)
+		fragment = self.out / "fragment"
+		fragment.write_text("".join(f"{k}={v}\n" if v != "n" else f"# {k} is not set\n"
+					    for k, v in wanted.items()))
+		run([*self.target.make(self.tree, self.out), f"KCONFIG_ALLCONFIG={fragment}", "allnoconfig"],
+		    log=self.log)
+		check_config(wanted, self.out / ".config")
+
+	def forget(self):
+		"""Remove the objects, so that the first state shows all of its warnings (ccache keeps them)."""
+		for goal in self.goals:
+			for path in (self.out / goal).rglob("*.o") if goal.endswith("/") else [self.out / goal]:
+				path.unlink(missing_ok=True)
+
+	def knows(self, symbol):
+		"""Return whether the state that is checked out has a Kconfig symbol."""
+		return bool(git(self.tree, "grep", "-E", f"^(menu)?config {symbol[7:]}$", "HEAD", "--", "*Kconfig",
+				check=False))
+
+	def compile(self, goals, extra=()):
+		"""Compile @goals as far as they exist; return (warnings, errors, objects, seconds)."""
+		start = time.monotonic()
+		here = [g for g in goals if g.endswith("/") or (self.tree / g).with_suffix(".c").is_file()]
+		before = self.log.stat().st_size
+		argv = [*self.target.make(self.tree, self.out), f"-j{jobs()}", "-k", *self.extra, *extra, *here]
+		done = run(["nice", *argv], log=self.log, check=False,
+			   env={"CCACHE_BASEDIR": str(build_dir()), "CCACHE_NOHASHDIR": "1"})
+		with self.log.open(errors="replace") as f:
+			f.seek(before)
+			text = f.read()
+		warnings, errors = findings(text, self.tree, self.out)
+		if done.returncode and not errors:
+			errors = [f"make failed ({done.returncode}): see {self.log}"]
+		objects = len(re.findall(r"^  (?:CC|CHECK) .*\.o$|^  CHECK ", text, re.M))
+		return warnings, errors, objects, time.monotonic() - start
+
+	def base(self):
+		"""Compile the base anew and return its Outcome; raises ToolError if that fails."""
+		self.forget()
+		outcome = self.state("base", "base")
+		if outcome.errors:
+			raise ToolError(f"{self.target.name}: the base does not compile: {outcome.errors[0]}: "
+					f"see {self.log}", EXIT_BUILD)
+		return outcome
+
+	def state(self, commit, label):
+		"""Check @commit out, compile, and return the Outcome against all states before."""
+		git(self.tree, "checkout", "-q", "--force", "--detach", commit)
+		with self.log.open("a") as f:
+			f.write(f"== {label}\n")
+		if not self.configured or git(self.tree, "diff", "--name-only", self.configured, commit, "--", "*Kconfig*"):
+			self.configure()
+		self.configured = commit
+		warnings, errors, objects, seconds = self.compile(self.goals)
+		new = sorted(f"{name}: {text}" for name, text in warnings - self.seen)
+		self.seen |= warnings
+		return Outcome(label, new, errors, seconds, objects)
+
+
+def states(linux, target, root=ROOT):
+	"""Yield (commit, label) to compile: each patch of each topic alone, then all of them."""
+	series = patches.load(root)
+	for topic in patches.topics(root):
+		for commit, patch in commit_series(linux, [p for p in series if p.topic == topic], root):
+			if concerns(patch, target):
+				yield commit, patch.label
+	yield APPLIED, "whole series"
+
+
+def each_patch(target, root=ROOT):
+	"""Yield the Outcome of each patch for @target, then of the whole series.
+
+	Raises ToolError if the base itself does not compile.
+	"""
+	with Compiler(target, root=root) as compiler:
+		base = compiler.base()
+		say(f"{target.name}: base: {base.text()}; {len(base.new)} warnings")
+		for commit, label in states(make_tree(root), target, root):
+			yield compiler.state(commit, label)
+
+
+def whole_series(target, name, extra=(), goals=None):
+	"""Yield one Outcome: the whole series against the base, with make's variables @extra."""
+	with Compiler(target, goals, extra, name) as compiler:
+		base = compiler.base()
+		outcome = compiler.state(APPLIED, "whole series")
+		outcome.label += f" ({len(base.new)} findings in the base)"
+		yield outcome
+

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the compile gates compile: architectures, configurations, objects.
+
+Only what the series touches, and the users of the headers that it touches.
+"""
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from guests.kernel import CONFIGS as GUEST_CONFIGS
+from series.cmd import EXIT_MISSING, ROOT, ToolError
+
+CONFIGS = ROOT / "checks" / "config"
+KVM_MAIN = "arch/{arch}/kvm/../../../virt/kvm/kvm_main"		# the name that a whole build gives it
+MM = ("mm/mprotect", "mm/memory", "mm/mapping_dirty_helpers", "mm/modify_prot_debug", "mm/ksm",
+      "mm/rmap", "fs/proc/task_mmu", "lib/kunit/user_alloc", "mm/tests/modify_prot_kunit")
+THP = ("mm/huge_memory",)
+NOTIFIER = ("mm/mmu_notifier", "mm/tests/mmu_notifier_kunit")
+LAZY = ("mm/tests/lazy_mmu_mode_kunit",)
+X86 = ("arch/x86/kernel/paravirt", "arch/x86/mm/modify_prot", "arch/x86/mm/pgtable", "arch/x86/mm/tlb",
+       "arch/x86/mm/pat/set_memory")
+XEN = ("arch/x86/xen/enlighten_pv", "arch/x86/xen/mmu_pv", "arch/x86/xen/mmu_modify_prot",
+       "arch/x86/xen/multicalls", "arch/x86/xen/smp_pv")
+KVM_X86 = ("arch/x86/kvm/x86", "arch/x86/kvm/mmu/mmu", "arch/x86/kvm/mmu/spte", "arch/x86/kvm/mmu/tdp_mmu",
+	   KVM_MAIN)
+
+
+@dataclass(frozen=True)
+class Target:
+	"""One configuration to compile for; @fragments are merged in order onto allnoconfig."""
+	name: str
+	arch: str
+	fragments: tuple
+	objects: tuple
+	prefix: str = ""	# of the cross compiler
+	llvm: bool = False
+	folders: tuple = ()	# compiled as a whole once the whole series is applied
+
+	@property
+	def srcarch(self):
+		"""Return the folder in arch/ that holds the architecture."""
+		return "x86" if self.arch in ("x86_64", "i386") else self.arch
+
+	def paths(self):
+		"""Return the objects' paths, relative to the output folder."""
+		return [o.format(arch=self.srcarch) + ".o" for o in self.objects]
+
+	def fragment_files(self):
+		"""Return the fragments' paths: ours, else those of the guests."""
+		found = []
+		for name in self.fragments:
+			mine = CONFIGS / f"{name}.config"
+			found.append(mine if mine.is_file() else GUEST_CONFIGS / f"{name}.config")
+		return found
+
+	def compiler(self):
+		"""Return the compiler's program; raises ToolError if it is not installed."""
+		if self.llvm:
+			program = f"clang{llvm_suffix()}"
+		else:
+			program = f"{self.prefix}gcc"
+		if not shutil.which(program):
+			raise ToolError(f"{program} not found, {self.name} needs it: 'series/deps --check'",
+					EXIT_MISSING)
+		return program
+
+	def make(self, tree, out):
+		"""Return make's command line for this target, without goals."""
+		argv = ["make", "-C", tree, f"O={out}", f"ARCH={self.arch}", f"CC=ccache {self.compiler()}"]
+		if self.llvm:
+			argv.append(f"LLVM={llvm_suffix() or 1}")
+		if self.prefix:
+			argv.append(f"CROSS_COMPILE={self.prefix}")
+		return argv
+
+
+def llvm_suffix():
+	"""Return what Debian appends to the newest installed clang's name, "-19", or ""."""
+	names = [Path(d) / f"clang-{v}" for d in os.get_exec_path() for v in range(30, 14, -1)]
+	versions = [int(n.name.rpartition("-")[2]) for n in names if os.access(n, os.X_OK)]
+	return f"-{max(versions)}" if versions else ""
+
+
+X86_FRAGMENTS = ("lean", "kunit", "kunit-series", "x86")
+NOXEN_FRAGMENTS = ("lean", "kunit", "noxen", "kunit-series", "x86")
+FAR = ("common", "common64")
+TARGETS = {t.name: t for t in (
+	Target("x86_64", "x86_64", X86_FRAGMENTS, MM + THP + NOTIFIER + LAZY + X86 + XEN + KVM_X86),
+	Target("x86_64-noxen", "x86_64", NOXEN_FRAGMENTS, MM + THP + NOTIFIER + X86 + KVM_X86),
+	Target("i386-pae", "i386", ("common", "i386-pae"), MM + THP + X86),
+	Target("um", "um", ("common", "um"), MM),
+	Target("arm64", "arm64", (*FAR, "arm64"),
+	       MM + THP + NOTIFIER + LAZY + ("arch/arm64/mm/mmu", KVM_MAIN, "arch/arm64/kvm/mmu"),
+	       "aarch64-linux-gnu-", folders=("mm/", "arch/arm64/kvm/")),
+	Target("s390", "s390", (*FAR, "s390"),
+	       MM + THP + NOTIFIER + ("arch/s390/mm/pgtable", KVM_MAIN), "s390x-linux-gnu-",
+	       folders=("mm/", "arch/s390/kvm/")),
+	Target("powerpc", "powerpc", (*FAR, "powerpc"),
+	       MM + THP + NOTIFIER + LAZY + ("arch/powerpc/mm/book3s64/pgtable", "arch/powerpc/mm/book3s64/radix_pgtable",
+				       KVM_MAIN, "arch/powerpc/kvm/book3s_64_mmu_hv"),
+	       "powerpc64le-linux-gnu-", folders=("mm/", "arch/powerpc/kvm/")),
+	Target("riscv", "riscv", (*FAR, "riscv"), MM + THP + NOTIFIER + (KVM_MAIN, "arch/riscv/kvm/mmu"),
+	       "riscv64-linux-gnu-", folders=("mm/", "arch/riscv/kvm/")),
+	Target("loongarch", "loongarch", (*FAR, "loongarch"), MM + THP + NOTIFIER + (KVM_MAIN, "arch/loongarch/kvm/mmu"),
+	       llvm=True),
+	Target("clang", "x86_64", X86_FRAGMENTS, MM + THP + NOTIFIER + LAZY + X86 + XEN + KVM_X86, llvm=True),
+)}

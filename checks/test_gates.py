@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of the gates: what they compare, and that they see what is new."""
+import unittest
+import unittest.mock
+from collections import Counter
+from pathlib import Path
+
+from checks import compile as compiling
+from checks import gates, static, targets
+from checks.fake import FakeCase
+from checks.tally import Tally
+from series import patches
+from series.cmd import EXIT_MISSING, EXIT_USAGE, ToolError
+
+# As much of the kernel's makefile as the compile gates use.
+MAKEFILE = """VERSION = 7
+PATCHLEVEL = 3
+SUBLEVEL = 4
+.PHONY: mrproper allnoconfig force
+mrproper:
+allnoconfig:
+	@grep -v '=n' $(KCONFIG_ALLCONFIG) > $(O)/.config || :
+mm/%.o: force
+	@mkdir -p $(dir $(O)/$@)
+	@echo "  CC      $@"
+	@$(CC) -Wall -Wextra -c -o $(O)/$@ mm/$*.c
+force:
+"""
+TARGET = targets.Target("fake", "x86_64", (), ("mm/code", "mm/tests/new", "mm/absent"))
+
+
+class CompileGate(FakeCase):
+	"""Each patch is compiled and compared with what came before it."""
+
+	def setUp(self):
+		super().setUp()
+		(self.linux / "Makefile").write_text(MAKEFILE)
+
+	def edit(self, number, old, new):
+		path = next((self.root / "patches" / "1-topic").glob(f"{number:04d}-*"))
+		path.write_text(path.read_text().replace(old, new))
+
+	def unused_variable_in_second(self):
+		self.edit(2, "+int b;", "+static int b;")
+		path = self.root / "mm" / "tests" / "new.c"
+		path.write_text(path.read_text().replace("int b;", "static int b;"))
+
+	def outcomes(self):
+		return {o.label: o for o in compiling.each_patch(TARGET, self.root)}
+
+	def test_clean_series(self):
+		outcomes = self.outcomes()
+		self.assertEqual(len(outcomes), 3)
+		for outcome in outcomes.values():
+			self.assertTrue(outcome.good(), outcome.text())
+			self.assertEqual(outcome.compiled, 2)
+		self.assertIn("whole series", outcomes)
+
+	def test_new_warning_is_pinned_on_its_patch(self):
+		self.unused_variable_in_second()
+		first, second, whole = self.outcomes().values()
+		self.assertTrue(first.good())
+		self.assertFalse(second.good())
+		self.assertIn("mm/tests/new.c: ‘b’ defined but not used", second.text())
+		self.assertTrue(whole.good(), "it is not new any more")
+
+	def test_warnings_of_the_base_do_not_count(self):
+		code = self.linux / "mm" / "code.c"
+		code.write_text(code.read_text() + "static int old;\n")
+		for outcome in self.outcomes().values():
+			self.assertTrue(outcome.good(), outcome.text())
+
+	def test_patch_that_does_not_compile(self):
+		self.edit(1, "+int line_five;", "+int line_five")
+		first, *_ = self.outcomes().values()
+		self.assertFalse(first.good())
+		self.assertIn("mm/code.c: ", first.errors[0])
+
+	def test_base_that_does_not_compile_is_no_fault_of_the_series(self):
+		code = self.linux / "mm" / "code.c"
+		code.write_text(code.read_text() + "syntax error\n")
+		with self.assertRaises(ToolError) as caught:
+			self.outcomes()
+		self.assertIn("fake: the base does not compile: mm/code.c: ", str(caught.exception))
+
+	def test_gate_counts_and_keeps_results(self):
+		self.unused_variable_in_second()
+		tally = Tally()
+		with unittest.mock.patch.dict(gates.GATES, {"fake": gates.compile_gate(TARGET, self.root)}), \
+		     unittest.mock.patch("builtins.print"):
+			gates.run_gate("fake", tally)
+		self.assertEqual((tally.passed, tally.failed), (2, 1))
+		kept = (self.tmp / "build" / "gates" / "fake.json").read_text()
+		self.assertIn('"good": false', kept)
+
+
+class Comparisons(unittest.TestCase):
+	"""What counts as the same finding, and bad input."""
+
+	def test_findings_are_compared_without_line_numbers(self):
+		text = "/x/mm/a.c:10:5: warning: odd [-Wodd]\nWarning: mm/b.h:7 no return value of 'f'\nMAINTAINERS:5: warning: y\n"
+		moved = text.replace(":10:5", ":12:7").replace(":7 ", ":9 ").replace(":5:", ":6:")
+		self.assertEqual(static.without_lines(text, "/x"), static.without_lines(moved, "/x"))
+		self.assertNotEqual(static.without_lines(text, "/x"), static.without_lines(text.replace("odd", "new"), "/x"))
+
+	def test_a_second_finding_of_the_same_text_is_new(self):
+		trees = {"series": Counter({"a.c: warning: x": 2}), "base": Counter({"a.c: warning: x": 1})}
+		with unittest.mock.patch.object(static, "make_tree", lambda: "series"), \
+		     unittest.mock.patch.object(static, "base_worktree", lambda: "base"):
+			self.assertEqual(static.compare("x", trees.get), ("x", False, "a.c: warning: x"))
+			self.assertEqual(static.compare("x", lambda tree: trees["base"])[1], True)
+
+	def test_compiler_output_is_understood(self):
+		log = ("../linux/mm/a.c:3:9: warning: unused variable ‘x’ [-Wunused-variable]\n"
+		       "/t/mm/b.c:4: error: no\nmm/c.o: warning: objtool: f+0x1: odd\n  CC      mm/a.o\n")
+		warnings, errors = compiling.findings(log, "/t", "/o")
+		self.assertEqual(warnings, {("mm/a.c", "unused variable ‘x’ [-Wunused-variable]"),
+					    ("mm/c.o", "objtool: f+0x1: odd")})
+		self.assertEqual(errors, ["mm/b.c: no"])
+
+	def test_patches_of_other_architectures_are_not_compiled(self):
+		def patch(*files):
+			return patches.Patch("n", "t", {}, "", [], "".join(f"diff --git a/{f} b/{f}\n" for f in files))
+		arm64, um = targets.TARGETS["arm64"], targets.TARGETS["um"]
+		self.assertFalse(compiling.concerns(patch("arch/x86/mm/a.c", "Documentation/x.rst"), arm64))
+		self.assertTrue(compiling.concerns(patch("arch/x86/mm/a.c", "mm/b.c"), arm64))
+		self.assertTrue(compiling.concerns(patch("arch/x86/mm/a.c"), um))
+
+	def test_unknown_gate_is_refused_with_the_known_ones(self):
+		with self.assertRaises(ToolError) as caught:
+			gates.chosen(["kernel-doc", "spars"])
+		self.assertEqual(caught.exception.code, EXIT_USAGE)
+		self.assertIn("unknown gate 'spars': known are kernel-doc", str(caught.exception))
+
+	def test_missing_compiler_names_the_remedy(self):
+		target = targets.Target("z", "s390", (), (), prefix="no-such-")
+		with self.assertRaises(ToolError) as caught:
+			target.compiler()
+		self.assertEqual(caught.exception.code, EXIT_MISSING)
+		self.assertIn("series/deps --check", str(caught.exception))
+
+	def test_every_fragment_is_there(self):
+		for target in targets.TARGETS.values():
+			for path in target.fragment_files():
+				self.assertTrue(Path(path).is_file(), f"{target.name}: {path}")
