@@ -2,8 +2,9 @@
 """Where does every instruction go? Records and counts the instructions of a guest.
 
 A guest that loops over one workload runs under QEMU's TCG; for a moment it is
-given one instruction per translation block, and logs each of them (HMP "log exec"). Of that record, only whole rounds of the workload are taken: from one
-execution of a given symbol of the kernel to a later one.
+given one instruction per translation block, and logs each of them (HMP "log exec"). Of
+that record, only whole rounds of the workload are taken: from one execution of a given
+symbol of the kernel to a later one.
 """
 import bisect
 import collections

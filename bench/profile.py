@@ -13,7 +13,7 @@ from bench import kernels, matrix, report
 from bench.insn_profile import SymbolMap, count, instructions, record
 from bench.programs import program
 from bench.steps import Steps
-from guests.kernel import KERNELS, build, output
+from guests.kernel import KERNELS, build
 from guests.xen import symbols as xen_symbols
 from series.cmd import ToolError, build_dir, main, replaced
 

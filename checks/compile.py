@@ -201,4 +201,3 @@ def whole_series(target, name, extra=(), goals=None):
 		outcome = compiler.state(APPLIED, "whole series")
 		outcome.label += f" ({len(base.new)} findings in the base)"
 		yield outcome
-

@@ -10,8 +10,9 @@ import json
 import os
 import time
 
-from checks.compile import each_patch, whole_series
 from checks import static
+from checks.compile import each_patch, whole_series
+from checks.lint import lint
 from checks.tally import Tally
 from checks.targets import TARGETS
 from series.cmd import ROOT, ToolError, build_dir, main, replaced
@@ -38,6 +39,7 @@ def sparse():
 
 # Each gate is a generator of (what, good or None for skipped, note).
 GATES = {
+	"lint": lint,
 	"kernel-doc": static.kernel_doc,
 	"maintainers": static.maintainers,
 	"code-size": static.code_size,

@@ -126,4 +126,3 @@ def code_size():
 	kept.parent.mkdir(exist_ok=True)
 	kept.write_text(out)
 	yield f"bloat-o-meter, details in {kept}", True, "; ".join([out.splitlines()[0], out.splitlines()[-1]])
-

@@ -79,6 +79,7 @@ def _main():
 	tally = Tally()
 	if "tooling" in parts:
 		check_tooling(tally)
+		run_gate("lint", tally)
 	if "patches" in parts:
 		check_patches(tally)
 		for gate in QUICK_GATES:

@@ -273,7 +273,8 @@ class Report(BenchCase):
 		self.assertEqual(parser.open, [])
 		self.assertFalse([a for a in parser.attributes if a[0] in ("src", "href")])
 		self.assertNotRegex(page, r"https?://|@import|url\(|<script")
-		for text in ("slow&lt;er&gt;", "&lt;instructions&gt;", "a &amp; b", "118.3", "prefers-color-scheme: dark", "viewport"):
+		for text in ("slow&lt;er&gt;", "&lt;instructions&gt;", "a &amp; b", "118.3",
+			     "prefers-color-scheme: dark", "viewport"):
 			self.assertIn(text, page)
 		self.assertNotIn("slow<er>", page)
 

@@ -2,8 +2,9 @@
 """Boot a guest in QEMU, watch its console, and tell how it ended.
 
 GUEST=bare boots the kernel itself, GUEST=xen boots the Xen hypervisor with the
-kernel as PV dom0; others run inside one of these (guests/nested.py). A run succeeds only if our init printed its end marker with
-status 0; a panic, an oops or a warning on the console ends it at once.
+kernel as PV dom0; others run inside one of these (guests/nested.py). A run succeeds
+only if our init printed its end marker with status 0; a panic, an oops or a warning
+on the console ends it at once.
 """
 import dataclasses
 import os

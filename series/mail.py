@@ -107,13 +107,12 @@ def recipients(linux, mail):
 def address_header(name, addresses):
 	"""Return a header with one address per line, encoded where a name is not ASCII."""
 	coded = []
-	for address in addresses:
-		who, mail = email.utils.parseaddr(address)
-		coded.append(email.utils.formataddr((who, mail), "utf-8"))
+	for one in addresses:
+		coded.append(email.utils.formataddr(email.utils.parseaddr(one), "utf-8"))
 	return f"{name}: " + ",\n\t".join(coded) + "\n" if coded else ""
 
 
-def address(mail, to, cc):
+def add_recipients(mail, to, cc):
 	"""Insert To and Cc after the Subject of a mail file."""
 	head, gap, rest = mail.read_text().partition("\n\n")
 	mail.write_text(head + "\n" + (address_header("To", to) + address_header("Cc", cc)).rstrip() + gap + rest)
@@ -183,11 +182,11 @@ def mail_topic(linux, topic, series, out, who, root=ROOT):
 	all_to, all_cc = [], []
 	for mail in rest:
 		to, cc = recipients(linux, mail)
-		address(mail, to, cc)
+		add_recipients(mail, to, cc)
 		all_to.append(to)
 		all_cc.append(cc)
 	to = union(all_to)
-	address(first, to, [a for a in union(all_cc) if a not in to])
+	add_recipients(first, to, [a for a in union(all_cc) if a not in to])
 	return [first, *rest]
 
 
