@@ -3,7 +3,7 @@
 
 # Given to the tooling if they are set, on make's command line or in the environment.
 VARIABLES := O V J LINUX DL_DIR LLVM CC ARCH CROSS_COMPILE HOSTCC W C \
-	GUEST KERNEL HOST_KERNEL CONFIG SMP MEM SECONDS SEED ACCEL XEN QEMU ROUNDS FORCE KERNEL_ORG TOPIC PREVIOUS GATE
+	GUEST KERNEL HOST_KERNEL CONFIG SMP MEM SECONDS SEED ACCEL XEN QEMU ROUNDS KEEP FORCE KERNEL_ORG TOPIC PREVIOUS GATE
 $(foreach v,$(VARIABLES),$(if $(filter undefined,$(origin $v)),,$(eval export $v)))
 
 # make's built-in default is not a choice of the user's.
@@ -43,7 +43,8 @@ help:
 #:             KERNEL= of: base series topic1... debian-6.1 debian-6.12 debian-7.3; all if not given
 #:   bench-wall  wall-clock time, base against series in turn, with spread   GUEST= ROUNDS=6 SMP=2
 #:   profile   instructions per function, before and after   GUEST= KERNEL= of: base series topic1...
-#:   report    build/bench/report.html and .txt, from what bench, bench-wall and profile left
+#:   report    build/bench/report.html and .txt, from what bench, bench-wall and profile left;
+#:             KEEP=1 also takes them into bench/results/ and bench/breakdown.txt
 #:
 #: Kinds of guest (GUEST=)
 #:   bare      the kernel on QEMU's machine       xen   as PV dom0 on the Xen hypervisor

@@ -5,6 +5,7 @@ import html
 
 from bench import plot
 from bench.matrix import GUESTS
+from bench.profile import in_hypervisor
 from bench.report import NOISE, number, ordered, ratio, rows, worse
 
 STYLE = """
@@ -101,7 +102,7 @@ def segments(profiles):
 	most = collections.Counter()
 	for item in profiles:
 		for function, value in item["functions"].items():
-			if function != "user" and not function.startswith("xen:") and function != "xen":
+			if function != "user" and not in_hypervisor(function):
 				most[function] = max(most[function], value)
 	chosen = [name for name, _ in most.most_common(SEGMENTS)]
 	stacks = {}

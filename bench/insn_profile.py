@@ -15,7 +15,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
-from series.cmd import EXIT_GUEST, EXIT_HANG, ToolError, log_command, progress, run
+from series.cmd import EXIT_GUEST, EXIT_HANG, ToolError, end_with_parent, log_command, progress, run
 
 XEN_LO, XEN_HI = 0xffff800000000000, 0xffff880000000000
 USER_HI = 1 << 47
@@ -113,7 +113,8 @@ def record(argv, folder, marker, start, timeout=240, rounds=ROUNDS):
 	argv = [*argv, "-D", log, "-monitor", f"unix:{mon},server=on,wait=off", "-serial", f"file:{con}"]
 	log_command(argv)
 	with open(os.path.join(folder, "out"), "w") as out, \
-	     subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out) as vm:
+	     subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+			      preexec_fn=end_with_parent) as vm:
 		def wait(done, what):
 			end = time.monotonic() + timeout
 			while not done():

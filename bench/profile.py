@@ -34,6 +34,11 @@ SHOWN = 0.05		# instructions per pte: functions below are summed up
 PER_PTE = 1 / 16	# what is executed less often than this per pte is work per call
 
 
+def in_hypervisor(function):
+	"""Return whether SymbolMap named a function of the hypervisor, not the kernel's xen_..."""
+	return function == "xen" or function.startswith("xen:")
+
+
 def profile(kernel, name, bench="mprotect", case="anon-4k", pages=PAGES):
 	"""Profile @bench on @kernel in the guest @name; return an object for profile.json."""
 	place = matrix.guests([name])[name]
@@ -54,7 +59,7 @@ def profile(kernel, name, bench="mprotect", case="anon-4k", pages=PAGES):
 	lock_sites = instructions(vmlinux, LOCKED)
 	return {"kernel": kernel, "guest": name, "bench": bench, "case": case, "pages": pages,
 		"units": found.units, "total": found.total(), "functions": functions,
-		"hypervisor": sum(n for f, n in functions.items() if f.startswith("xen")),
+		"hypervisor": sum(n for f, n in functions.items() if in_hypervisor(f)),
 		"locked_per_pte": found.among(lock_sites, PER_PTE),
 		"locked_per_call": (found.among(lock_sites) - found.among(lock_sites, PER_PTE)) * pages,
 		"entries": {k: n / found.units for k, n in found.entries.items()}}

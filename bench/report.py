@@ -2,11 +2,13 @@
 """Benchmark results as text tables for a mail, and as build/bench/report.html."""
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
-from series.cmd import ToolError, build_dir, main, replaced
+from series.cmd import ROOT, ToolError, build_dir, main, replaced
 
+KEPT = ROOT / "bench" / "results"
 NOISE = 1.01	# a ratio above it counts as worse; counts repeat to 0.5 %
 
 
@@ -113,12 +115,26 @@ def write(folder=None):
 	return report
 
 
+def keep(folder, kept=KEPT):
+	"""Copy what @folder has of results, text report and breakdown to where they are committed."""
+	for name, target in (("results.json", kept / "results.json"), ("report.txt", kept / "report.txt"),
+			     ("wall.txt", kept / "wall.txt"), ("breakdown.txt", kept.parent / "breakdown.txt")):
+		if (folder / name).is_file():
+			with replaced(target) as tmp:
+				tmp.write_bytes((folder / name).read_bytes())
+
+
 def _main():
 	parser = argparse.ArgumentParser(description=__doc__)
+	parser.add_argument("--keep", action="store_true", default=bool(os.environ.get("KEEP")),
+			    help="also take the results into the repository, bench/results/ (KEEP=1)")
 	parser.add_argument("folder", nargs="?", type=Path, default=build_dir() / "bench",
 			    help="where results.json is and the report lands; default build/bench")
-	folder = parser.parse_args().folder
+	args = parser.parse_args()
+	folder = args.folder
 	print(write(folder), end="")
+	if args.keep:
+		keep(folder)
 	print(folder / "report.html", file=sys.stderr)
 	return 0
 

@@ -21,7 +21,7 @@ from guests.initramfs import initramfs
 from guests.nested import MACHINES, PREFIX, Host
 from guests.programs import qemu_binary
 from guests.xen import hypervisor
-from series.cmd import (EXIT_GUEST, EXIT_HANG, ToolError, build_dir, log_command,
+from series.cmd import (EXIT_GUEST, EXIT_HANG, ToolError, build_dir, end_with_parent, log_command,
 			progress, replaced, run, say, verbose)
 
 GUESTS = ("bare", "xen")
@@ -192,7 +192,7 @@ class Console:
 		start = time.monotonic()
 		self.deadline = start + self.timeout
 		with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-				      stderr=subprocess.STDOUT) as proc:
+				      stderr=subprocess.STDOUT, preexec_fn=end_with_parent) as proc:
 			try:
 				self.read(proc)
 			finally:

@@ -5,6 +5,7 @@ Errors that a person can mend are raised as ToolError: one line that says what
 is wrong and what to do, and an exit code that tells the kinds apart.
 """
 import contextlib
+import ctypes
 import os
 import shlex
 import shutil
@@ -164,6 +165,18 @@ def _wait_with_progress(proc, log):
 			proc.terminate()
 			raise
 	progress("")
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent():
+	"""For Popen's preexec_fn: have the kernel kill this child when its parent ends, however it ends.
+
+	An interruption between fork and the parent's try block leaves nothing behind.
+	"""
+	_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextlib.contextmanager
