@@ -149,6 +149,44 @@ def record(argv, folder, marker, start, timeout=240, rounds=ROUNDS):
 	return log
 
 
+class Round:
+	"""What was executed from one start to the next: @count by address, @entries by kind."""
+
+	def __init__(self):
+		self.count, self.entries = collections.Counter(), collections.Counter()
+
+
+def entry_kinds(trace, before, calls):
+	"""Count the entries into the hypervisor in @trace, a list of addresses that follow @before."""
+	kinds = collections.Counter()
+	if any(XEN_LO <= a < XEN_HI for a in trace):
+		for last, addr in zip([before, *trace], trace):
+			if XEN_LO <= addr < XEN_HI and not XEN_LO <= last < XEN_HI:
+				kinds["user" if last < USER_HI else "hypercall" if last in calls else "trap"] += 1
+	return kinds
+
+
+def rounds_of(log, start, calls):
+	"""Yield the whole Rounds of a log, which may be larger than the memory."""
+	current, before = None, 0
+	with open(log, "rb") as f:
+		while block := f.readlines(1 << 24):
+			trace = [int(a, 16) for a in TRACE.findall(b"".join(block))]
+			while trace:
+				end = trace.index(start) if start in trace else len(trace)
+				if current:
+					current.count.update(trace[:end])
+					current.entries += entry_kinds(trace[:end], before, calls)
+				if end == len(trace):
+					before = trace[-1]
+					break
+				if current:
+					yield current
+				current = Round()
+				current.count[start] += 1
+				before, trace = start, trace[end + 1:]
+
+
 def count(log, start, units_per_round, calls=(), even=True):
 	"""Count a log of record(): whole rounds, each of which begins at the address @start.
 
@@ -156,20 +194,13 @@ def count(log, start, units_per_round, calls=(), even=True):
 	taken. @calls are the addresses of the kernel's hypercall instructions.
 	Raises ToolError if there is no whole round.
 	"""
-	trace = []
-	with open(log, "rb") as f:
-		while block := f.readlines(1 << 24):
-			trace += [int(a, 16) for a in TRACE.findall(b"".join(block))]
-	hits = [i for i, a in enumerate(trace) if a == start]
-	if even and len(hits) % 2 == 0:
-		hits = hits[:-1]
-	if len(hits) < 2:
-		raise ToolError(f"{len(hits)} rounds were recorded, 2 are needed", EXIT_GUEST)
-	trace = trace[hits[0]:hits[-1]]
-	entries, before = collections.Counter(), 0
-	for addr in trace:
-		if XEN_LO <= addr < XEN_HI and not XEN_LO <= before < XEN_HI:
-			user = before < USER_HI
-			entries["user" if user else "hypercall" if before in calls else "trap"] += 1
-		before = addr
-	return Profile((len(hits) - 1) * units_per_round, collections.Counter(trace), entries)
+	rounds = list(rounds_of(log, start, calls))
+	if even and len(rounds) % 2:
+		rounds.pop()
+	if not rounds:
+		raise ToolError("not enough rounds were recorded", EXIT_GUEST)
+	total = Round()
+	for one in rounds:
+		total.count += one.count
+		total.entries += one.entries
+	return Profile(len(rounds) * units_per_round, total.count, total.entries)

@@ -161,8 +161,14 @@ class Profile(BenchCase):
 		self.assertEqual([profile.in_hypervisor(f) for f in ("xen", "xen:do_mmu_update", "xen_pte_val", "f")],
 				 [True, True, False, False])
 
+	def test_log_is_read_in_blocks(self):
+		one = (self.START, *[self.LOOP] * 400000)
+		found = insn_profile.count(self.log(*one, *one, self.START), self.START, 400000)
+		self.assertGreater((self.tmp / "log").stat().st_size, 2 << 24)
+		self.assertEqual((found.units, found.count[self.LOOP], found.count[self.START]), (800000, 800000, 2))
+
 	def test_too_few_rounds(self):
-		self.fails(EXIT_GUEST, "rounds were recorded", insn_profile.count,
+		self.fails(EXIT_GUEST, "not enough rounds", insn_profile.count,
 			   self.log(self.START, self.LOOP), self.START, 1)
 
 	def test_growing_log_is_read_by_whole_lines(self):
