@@ -130,7 +130,7 @@ class Comparisons(unittest.TestCase):
 		with self.assertRaises(ToolError) as caught:
 			gates.chosen(["kernel-doc", "spars"])
 		self.assertEqual(caught.exception.code, EXIT_USAGE)
-		self.assertIn("unknown gate 'spars': known are kernel-doc", str(caught.exception))
+		self.assertIn("unknown gate 'spars': known are lint kernel-doc", str(caught.exception))
 
 	def test_missing_compiler_names_the_remedy(self):
 		target = targets.Target("z", "s390", (), (), prefix="no-such-")
