@@ -44,7 +44,8 @@ EXT4_SETUP = ("echo 0 > /proc/sys/vm/dirty_writeback_centisecs", "mkdir -p /mnt"
 class GuestType:
 	"""A guest of the results: which @kind of machine boots a kernel of which @config.
 
-	@setup are lines of shell that run first, @perf and @costs what is measured.
+	@setup are lines of shell that run first, @perf, @costs and @workload (programs that
+	live on mprotect) what is measured.
 	"""
 	kind: str
 	config: str
@@ -52,12 +53,13 @@ class GuestType:
 	perf: tuple = PERF
 	costs: tuple = COSTS
 	setup: tuple = ()
+	workload: bool = False
 
 
 GUESTS = {
-	"bare": GuestType("bare", "lean", "bare metal, XEN_PV=y"),
+	"bare": GuestType("bare", "lean", "bare metal, XEN_PV=y", workload=True),
 	"bare-noxen": GuestType("bare", "noxen", "bare metal, XEN_PV=n"),
-	"xen": GuestType("xen", "lean", "Xen PV dom0"),
+	"xen": GuestType("xen", "lean", "Xen PV dom0", workload=True),
 	"kvm": GuestType("bare", "lean", "KVM host and guest", (), ()),
 	"bare-disk": GuestType("bare", "disk", "bare metal, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
 	"xen-disk": GuestType("xen", "disk", "Xen PV dom0, ext4", SHORT, FILE_COSTS, EXT4_SETUP),

@@ -18,7 +18,7 @@ from bench import kernels, matrix, report
 from bench.facts import facts
 from bench.kvm import measure_kvm
 from bench.profile import GUESTS as PROFILED, profile, results as profile_results, write as write_profiles
-from bench.programs import costs_program, ext4_image, program
+from bench.programs import costs_program, ext4_image, program, workload_program
 from bench.steps import Steps
 from guests.kernel import KERNELS
 from series.cmd import EXIT_GUEST, ToolError, build_dir, main, replaced, say
@@ -46,7 +46,7 @@ TRACED_UPDATES = 4 * 2 * TRACED_PAGES
 
 
 def parse(lines, kernel, name):
-	"""Return result objects from mprotect_perf's lines; ns are instructions here.
+	"""Return result objects from the programs' lines; ns are instructions here.
 
 	The threads of a run share one vCPU, so their time is divided by their
 	number; they make a case of their own, such as "anon-4k-2-threads".
@@ -57,6 +57,12 @@ def parse(lines, kernel, name):
 		if not match:
 			continue
 		item = dict(pair.split("=", 1) for pair in match[1].split())
+		if item["bench"] == "mprotect_workload":
+			found.append({"kernel": kernel, "guest": name, "bench": "workload", "case": item["case"],
+				      "pages": int(item["pages"]),
+				      "metric": item["metric"].replace("ns_per_", "instructions_per_"),
+				      "value": float(item["value"]), "min": float(item["min"])})
+			continue
 		if item["metric"] != "ns_per_pte":
 			continue
 		threads = int(item.get("threads", 1))
@@ -77,10 +83,11 @@ def measure(kernel, name, rows=None, costs=None):
 	place = matrix.guests([name])[name]
 	ext4 = place.config == "disk"
 	rows, costs = place.perf if rows is None else rows, place.costs if costs is None else costs
+	workload = ["/bin/mprotect_workload -r 5 || exit 1"] if place.workload and rows is place.perf else []
 	job = "\n".join([*place.setup, *matrix.cost_commands(costs, "/mnt" if ext4 else "/tmp"),
-			 *matrix.perf_commands(rows)]) + "\n"
+			 *matrix.perf_commands(rows), *workload]) + "\n"
 	log = f"bench-{kernel}-{name}"
-	machine = kernels.machine(kernel, place, log, job, [program(), costs_program()],
+	machine = kernels.machine(kernel, place, log, job, [program(), costs_program(), workload_program()],
 				  [("/ext4.img", ext4_image())] if ext4 else [], icount=True, smp=1)
 	done = machine.run(log, timeout=TIMEOUT).require()
 	found = parse(done.lines, kernel, name)

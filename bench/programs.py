@@ -5,6 +5,7 @@ from guests.kernel import source
 from series.cmd import ROOT, build_dir, replaced, run
 
 PROGRAM = "tools/testing/selftests/mm/mprotect_perf.c"
+WORKLOAD = "tools/testing/selftests/mm/mprotect_workload.c"
 
 
 def program():
@@ -13,6 +14,13 @@ def program():
 	return compile_static(ROOT / PROGRAM, "mprotect_perf", "-pthread",
 			      f"-I{linux}/tools/testing/selftests", f"-I{linux}/tools/include",
 			      f"-I{linux}/usr/include")
+
+
+def workload_program():
+	"""Return the static program mprotect_workload, compiled from the payload."""
+	linux = source("series")
+	return compile_static(ROOT / WORKLOAD, "mprotect_workload", f"-I{linux}/tools/testing/selftests",
+			      f"-I{linux}/tools/include")
 
 
 def costs_program():

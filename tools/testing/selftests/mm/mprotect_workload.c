@@ -33,7 +33,6 @@
 #include <unistd.h>
 
 #include "kselftest.h"
-#include "vm_util.h"
 
 #define MAX_REPEATS	101
 
@@ -57,6 +56,7 @@ static uint64_t seed = 1;
 /* The memory of the workload that runs */
 static char *heap;
 static size_t heap_len;
+static size_t page_size;
 
 /* The remembered set: filled in by the handler, in order of the faults */
 static unsigned int *remembered;
@@ -82,7 +82,7 @@ static uint64_t rnd_next(uint64_t *state)
 
 static char *heap_page(unsigned int page)
 {
-	return heap + (size_t)page * psize();
+	return heap + (size_t)page * page_size;
 }
 
 static void protect(void *addr, size_t len, int prot)
@@ -100,12 +100,12 @@ static void on_segv(int sig, siginfo_t *info, void *context)
 	if (addr < heap || addr >= heap + heap_len ||
 	    info->si_code != SEGV_ACCERR)
 		_exit(KSFT_FAIL);
-	page = (addr - heap) / psize();
+	page = (addr - heap) / page_size;
 	if (is_remembered[page])
 		atomic_fetch_add(&nr_unexpected, 1);
 	is_remembered[page] = true;
-	remembered[nr_remembered++ % (heap_len / psize())] = page;
-	if (mprotect(heap_page(page), psize(), PROT_READ | PROT_WRITE))
+	remembered[nr_remembered++ % (heap_len / page_size)] = page;
+	if (mprotect(heap_page(page), page_size, PROT_READ | PROT_WRITE))
 		_exit(KSFT_FAIL);
 }
 
@@ -125,7 +125,7 @@ static void mutate(const struct workload *w)
 			recent[i % 8] = rnd_next(&rnd) % w->pages;
 		page = recent[rnd_next(&rnd) % (i < 8 ? i + 1 : 8)];
 		object = (uint64_t *)heap_page(page);
-		object += 2 * (rnd_next(&rnd) % (psize() / 16));
+		object += 2 * (rnd_next(&rnd) % (page_size / 16));
 		object[0] = rnd;
 		object[1]++;
 	}
@@ -147,7 +147,7 @@ static unsigned int scan_remembered(void)
 	qsort(remembered, nr_remembered, sizeof(*remembered), by_number);
 	for (i = 0; i < nr_remembered; i++) {
 		object = (uint64_t *)heap_page(remembered[i]);
-		for (k = 0; k < psize() / 16; k++, object += 2) {
+		for (k = 0; k < page_size / 16; k++, object += 2) {
 			if (!object[1])
 				continue;
 			changes += object[1];
@@ -167,7 +167,7 @@ static void protect_remembered(void)
 			if (remembered[i + n] != remembered[i] + n)
 				break;
 		}
-		protect(heap_page(remembered[i]), n * psize(), PROT_READ);
+		protect(heap_page(remembered[i]), n * page_size, PROT_READ);
 	}
 }
 
@@ -235,8 +235,8 @@ static bool run_jit(const struct workload *w, struct metric *m, unsigned int n)
 /* Slots are used round robin; one in 64 is written to after its free. */
 static bool run_guard(const struct workload *w, struct metric *m, unsigned int n)
 {
-	unsigned int slots = heap_len / psize() / w->pages, k, caught = 0;
-	size_t len = (size_t)w->pages * psize();
+	unsigned int slots = heap_len / page_size / w->pages, k, caught = 0;
+	size_t len = (size_t)w->pages * page_size;
 	char *slot;
 	uint64_t t0;
 
@@ -296,7 +296,7 @@ static void map_heap(const struct workload *w)
 {
 	unsigned int pages = w->run == run_guard ? 1024 : w->pages;
 
-	heap_len = (size_t)pages * psize();
+	heap_len = (size_t)pages * page_size;
 	heap = mmap(NULL, heap_len, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (heap == MAP_FAILED)
@@ -355,6 +355,7 @@ int main(int argc, char **argv)
 	unsigned int i, n = 0;
 	int o;
 
+	page_size = sysconf(_SC_PAGESIZE);
 	while ((o = getopt(argc, argv, "r:S:c:")) != -1) {
 		switch (o) {
 		case 'r':
