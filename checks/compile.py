@@ -94,9 +94,9 @@ class Compiler:
 		self.alone = (build_dir() / "gates" / "lock").open("w")
 		try:
 			fcntl.flock(self.alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
-		except OSError as error:
-			self.alone.close()
-			raise ToolError(f"another make check uses {self.tree}: wait for its end") from error
+		except OSError:
+			say(f"another make check uses {self.tree}: waiting for its end")
+			fcntl.flock(self.alone, fcntl.LOCK_EX)
 		return self
 
 	def __exit__(self, *_):
