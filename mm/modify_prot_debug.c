@@ -49,7 +49,7 @@ bool modify_prot_check_start(struct vm_area_struct *vma, unsigned long addr,
 			return false;
 		WARN_ONCE(pte_pfn(pte) != pfn + i,
 			  "pte protection transaction on pfn %lx, expected %lx\n",
-			  pte_pfn(pte), pfn + i);
+			  (unsigned long)pte_pfn(pte), pfn + i);
 	}
 	return true;
 }
@@ -88,7 +88,7 @@ bool modify_prot_check_commit(struct vm_area_struct *vma, unsigned long addr,
 	pfn = pte_pfn(old_pte);
 	WARN_ONCE(!pte_present(pte) || pte_pfn(pte) != pfn,
 		  "pte protection transaction changes pfn %lx to %lx\n",
-		  pfn, pte_pfn(pte));
+		  pfn, (unsigned long)pte_pfn(pte));
 	for (i = 0; i < nr; i++) {
 		pte_t live = ptep_get(ptep + i);
 
