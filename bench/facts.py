@@ -5,7 +5,7 @@ import platform
 import re
 from pathlib import Path
 
-from bench import kernels
+from bench import kernels, matrix
 from guests.qemu import qemu_binary
 from guests.xen import hypervisor
 from series.cmd import ROOT, build_dir, run
@@ -48,6 +48,8 @@ def facts(results):
 		found[f"kernel {name}"] = kernels.title(name)
 	commit = run(["git", "-C", ROOT, "describe", "--always", "--dirty"], check=False).stdout.strip()
 	found["repository"] = commit or "unknown"
-	found["command"] = " ".join(["make bench", *(f"{v}='{os.environ[v]}'" for v in ("GUEST", "KERNEL")
-						     if os.environ.get(v))])
+	chosen = {"GUEST": [r["guest"] for r in results], "KERNEL": [r["kernel"] for r in results]}
+	known = {"GUEST": matrix.GUESTS, "KERNEL": kernels.known()}
+	found["command"] = " ".join(["make bench", *(f"{v}='{' '.join(dict.fromkeys(names))}'" for v, names in
+						     chosen.items() if set(names) != set(known[v]))])
 	return found
