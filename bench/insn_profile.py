@@ -102,7 +102,7 @@ def hits_in(log, position, needle):
 	return data[:end].count(needle), position + end
 
 
-def record(argv, folder, marker, start, timeout=240, rounds=ROUNDS):
+def record(argv, folder, marker, start, timeout=600, rounds=ROUNDS):
 	"""Run QEMU as @argv until @marker is on its console, then log instructions; return the log.
 
 	Ends when the address @start was executed @rounds times and once more, so
