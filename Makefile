@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help deps base series tree refresh mail kernel shell kunit bench bench-wall profile report torture run test check clean
+.PHONY: help deps base series tree refresh mail kernel shell kunit bench bench-wall bench-dist profile report torture run test check clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,8 @@ help:
 #:   profile   instructions per function, before and after   GUEST= KERNEL= of: base series topic1...
 #:   report    build/bench/report.html and .txt, from what bench, bench-wall and profile left;
 #:             KEEP=1 also takes them into bench/results/ and bench/breakdown.txt
+#:   bench-dist  build/modify-prot-bench.tar.gz: static programs and run.sh, for real machines
+#:   report    build/bench/report.html and .txt, from what bench, bench-wall and profile left
 #:
 #: Kinds of guest (GUEST=)
 #:   bare      the kernel on QEMU's machine       xen   as PV dom0 on the Xen hypervisor
@@ -107,6 +109,9 @@ torture: deps
 
 bench-wall: deps
 	@$(PYTHON) -m bench.wall
+
+bench-dist: deps
+	@$(PYTHON) -m bench.dist
 
 profile: deps
 	@$(PYTHON) -m bench.profile

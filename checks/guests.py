@@ -4,8 +4,11 @@ import os
 import select
 import signal
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
+from bench.dist import dist
 from bench.matrix import SHORT
 from bench.measure import TRACED_PAGES, count_hypercalls, measure
 from bench.programs import program
@@ -13,7 +16,7 @@ from bench.report import table
 from guests import kunit
 from guests.job import guest
 from guests.kernel import KERNELS, build
-from series.cmd import ROOT
+from series.cmd import ROOT, run
 
 # The suite that Xen PV needs the fix for.
 LAZY_SUITE = "lazy_mmu_mode."
@@ -102,7 +105,7 @@ def converse(argv, steps, limit):
 
 def check_shell(tally):
 	"""Type into make shell as a person would."""
-	for kind in ("bare", "xen", *NESTED):
+	for kind in ("bare", "xen", "domU"):
 		with tally.step(f"guest: make shell GUEST={kind} answers and powers off"):
 			converse(["make", "shell", f"GUEST={kind}"],
 				 [("/ # ", "echo answer=$((6 * 7))\n"), ("answer=42", "exit\n")], 120)
@@ -120,6 +123,17 @@ def check_faults(tally):
 					build_it=False)
 			result = machine.run(f"fault-{name.replace(' ', '-')}", timeout=timeout)
 			assert result.status == want, f"{result.status} ({result.reason}), wanted {want}"
+
+
+def check_dist(tally):
+	"""Unpack the tarball for real machines and run it on this one."""
+	with tally.step("bench-dist: unpacked, it measures this machine"), tempfile.TemporaryDirectory() as tmp:
+		run(["tar", "-xf", dist(), "-C", tmp])
+		runner, = Path(tmp).glob("*/run.sh")
+		done = run([runner, "1"], cwd=tmp, check=False)
+		assert done.returncode == 0, (done.stdout + done.stderr)[-200:]
+		for name in ("mprotect ", "mprotect_workload", "modify_prot_race: ok"):
+			assert name in done.stdout, f"nothing of {name}"
 
 
 def figure(results, kernel, kind, metric="instructions_per_pte"):

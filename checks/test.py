@@ -7,9 +7,9 @@ import argparse
 import sys
 import unittest
 
-from checks.guests import (check_base_fails, check_bench, check_faults, check_hotplug, check_kernels,
-			   check_kunit, check_shell)
 from checks.gates import run_gate
+from checks.guests import (check_base_fails, check_bench, check_dist, check_faults, check_hotplug,
+			   check_kernels, check_kunit, check_shell)
 from checks.patches import check_patches
 from checks.selftests import check_change_pte, check_races, check_torture
 from checks.tally import Tally
@@ -18,7 +18,7 @@ from series.cmd import main
 
 PARTS = ("tooling", "patches", "guests")
 UNIT_TESTS = ("checks.test_series", "checks.test_guests", "checks.test_mail", "checks.test_bench",
-	      "checks.test_gates")
+	      "checks.test_gates", "checks.test_dist")
 QUICK_GATES = ("maintainers", "kernel-doc")	# the others are for make check
 
 
@@ -64,6 +64,7 @@ def check_guests(tally):
 	check_races(tally)
 	check_torture(tally)
 	check_change_pte(tally)
+	check_dist(tally)
 	check_bench(tally)
 
 

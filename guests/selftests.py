@@ -21,7 +21,11 @@ def selftest(folder, name, config="lean"):
 	The kernel of @config is built first: the program uses its exported
 	headers. Raises ToolError with the log's path if the build fails.
 	"""
-	include = headers(config)
+	return compile_selftest(folder, name, headers(config))
+
+
+def compile_selftest(folder, name, include):
+	"""Build the program as selftest() does, with the exported headers in @include."""
 	tree = source("series")
 	log = build_dir() / "log" / f"selftest-{name.replace('/', '-')}.log"
 	log.unlink(missing_ok=True)

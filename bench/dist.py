@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0
+"""make bench-dist: benchmark and race test as one static tarball, for real machines.
+
+build/modify-prot-bench.tar.gz holds three static programs and run.sh, which
+measures by the machine's own timers and prints a table to mail.
+"""
+import argparse
+import shutil
+
+from guests.kernel import make_command, source
+from guests.selftests import compile_selftest
+from series.cmd import ROOT, build_dir, main, replaced, run
+
+NAME = "modify-prot-bench"
+PROGRAMS = ("mprotect_perf", "mprotect_workload", "modify_prot_race")
+
+
+def exported_headers():
+	"""Export the series' headers for user space, without a configured kernel; return their folder."""
+	objects = build_dir() / "obj-headers"
+	objects.mkdir(exist_ok=True)
+	log = build_dir() / "log" / "headers.log"
+	log.unlink(missing_ok=True)
+	run([*make_command(source("series"), objects), "headers"], log=log)
+	return objects / "usr" / "include"
+
+
+def dist():
+	"""Build the tarball and return its path."""
+	include = exported_headers()
+	out = build_dir() / f"{NAME}.tar.gz"
+	with replaced(build_dir() / NAME) as folder:
+		folder.mkdir()
+		for name in PROGRAMS:
+			program = compile_selftest("mm", name, include)
+			run(["strip", "-o", folder / name, program])
+		shutil.copy(ROOT / "bench" / "dist.sh", folder / "run.sh")
+		(folder / "run.sh").chmod(0o755)
+	version = run(["git", "-C", source("series"), "log", "-1", "--format=%ct"]).stdout.strip()
+	with replaced(out) as tmp:
+		# The same content gives the same file.
+		run(["tar", "-C", build_dir(), "--sort=name", "--owner=0", "--group=0", "--numeric-owner",
+		     f"--mtime=@{version}", "--mode=u+rwX,go+rX", "-I", "gzip -n", "-cf", tmp, NAME])
+	return out
+
+
+def _main():
+	argparse.ArgumentParser(description=__doc__,
+				formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+	print(dist())
+	return 0
+
+
+if __name__ == "__main__":
+	main(_main)
