@@ -306,7 +306,7 @@ from guests.qemu import Guest
 from series.cmd import main
 kernels.prepare = lambda *_: None
 kernels.machine = lambda *_, **__: Guest("bare", "k", "i", accel="tcg")
-measure.program = measure.costs_program = lambda: None
+measure.program = measure.costs_program = measure.workload_program = lambda: None
 main(lambda: measure.bench(True, ["bare"], ["base"]) and 0)
 """
 
