@@ -65,6 +65,20 @@ def check_base_fails(tally):
 			assert want in seen, f"seen: {seen or 'no such suite'}"
 
 
+def check_permissions(tally):
+	"""See that the series adds no file to proc, sysfs or debugfs that others than root may write."""
+	job = "find /proc/sys /sys -type f -perm -002 2> /dev/null | sed 's/^/writable /'\n"
+	with tally.step("guest: no new file is writable by everybody"):
+		found = {}
+		for kernel in KERNELS:
+			name = f"permissions-{kernel}"
+			done = guest("bare", kernel, name, job, append="kunit.autorun=0",
+				     build_it=False).run(name, timeout=120).require()
+			found[kernel] = {line for line in done.lines if line.startswith("writable ")}
+		new = found["series"] - found["base"]
+		assert not new, " ".join(sorted(new))
+
+
 def check_hotplug(tally):
 	"""Run the lazy MMU suite again after vCPU hotplug, from a user process's debugfs write."""
 	job = (ROOT / "guests" / "jobs" / "hotplug.sh").read_text()

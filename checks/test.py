@@ -9,7 +9,7 @@ import unittest
 
 from checks.gates import run_gate
 from checks.guests import (check_base_fails, check_bench, check_dist, check_faults, check_hotplug,
-			   check_kernels, check_kunit, check_shell)
+			   check_kernels, check_kunit, check_permissions, check_shell)
 from checks.patches import check_patches
 from checks.selftests import check_change_pte, check_migrate, check_races, check_torture
 from checks.tally import Tally
@@ -59,6 +59,7 @@ def check_guests(tally):
 	check_kunit(tally)
 	check_base_fails(tally)
 	check_hotplug(tally)
+	check_permissions(tally)
 	check_faults(tally)
 	check_shell(tally)
 	check_races(tally)

@@ -11,7 +11,7 @@ from pathlib import Path
 from series.cmd import EXIT_MISSING, ROOT, ToolError, build_dir, replaced, run
 
 APPLETS = ("sh", "cat", "echo", "ls", "grep", "sed", "awk", "head", "tail", "wc", "sleep", "sync",
-	   "mkdir", "mount", "umount", "dmesg", "ps", "kill", "taskset", "seq", "test", "true", "vi",
+	   "mkdir", "find", "mount", "umount", "dmesg", "ps", "kill", "taskset", "seq", "test", "true", "vi",
 	   "false", "uname", "free", "top", "poweroff", "reboot", "cut", "tr", "sort", "rm", "cp",
 	   "mkswap", "swapon", "swapoff", "mke2fs", "ln", "tee")
 
