@@ -41,7 +41,7 @@ help:
 #:   torture   random changes of mappings against a model; GUEST=bare|xen SECONDS= SEED=
 #:   bench     instructions per pte and hypercalls; GUEST= of: bare bare-noxen xen bare-disk xen-disk;
 #:             KERNEL= of: base series topic1... debian-6.1 debian-6.12 debian-7.3; all if not given
-#:   bench-wall  wall-clock time, base against series in turn, with spread   GUEST= ROUNDS=6 SMP=2
+#:   bench-wall  wall-clock time, base against series in turn, with spread   GUEST= ROUNDS=6 SMP=1
 #:   profile   instructions per function, before and after   GUEST= KERNEL= of: base series topic1...
 #:   report    build/bench/report.html and .txt, from what bench, bench-wall and profile left;
 #:             KEEP=1 also takes them into bench/results/ and bench/breakdown.txt
