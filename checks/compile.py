@@ -138,7 +138,7 @@ class Compiler:
 		here = [g for g in goals if g.endswith("/") or (self.tree / g).with_suffix(".c").is_file()]
 		before = self.log.stat().st_size
 		argv = [*self.target.make(self.tree, self.out), f"-j{jobs()}", "-k", *self.extra, *extra, *here]
-		done = run(["nice", *argv], log=self.log, check=False,
+		done = run(argv, log=self.log, check=False,
 			   env={"CCACHE_BASEDIR": str(build_dir()), "CCACHE_NOHASHDIR": "1"})
 		with self.log.open(errors="replace") as f:
 			f.seek(before)

@@ -88,7 +88,7 @@ def coccinelle():
 	def spatch(script, tree):
 		options = re.search(r"^// Options: (.*)$", script.read_text(), re.M)
 		files = [n for n in touched(".c") if (tree / n).is_file()]
-		return run(["nice", "spatch", "-D", "report", "--no-show-diff", "--very-quiet", "--cocci-file", script,
+		return run(["spatch", "-D", "report", "--no-show-diff", "--very-quiet", "--cocci-file", script,
 			    *(options[1].split() if options else []), "-j", jobs(), "--timeout", "60", *files],
 			   cwd=tree, check=False)
 
