@@ -3,7 +3,7 @@
 
 # Given to the tooling if they are set, on make's command line or in the environment.
 VARIABLES := O V J LINUX DL_DIR LLVM CC ARCH CROSS_COMPILE HOSTCC W C \
-	GUEST KERNEL HOST_KERNEL CONFIG SMP MEM SECONDS SEED ACCEL XEN QEMU ROUNDS KEEP FORCE KERNEL_ORG TOPIC PREVIOUS GATE
+	GUEST KERNEL HOST_KERNEL CONFIG FAULT SMP MEM MINUTES SECONDS SEED ACCEL XEN QEMU ROUNDS KEEP FORCE KERNEL_ORG TOPIC PREVIOUS GATE
 $(foreach v,$(VARIABLES),$(if $(filter undefined,$(origin $v)),,$(eval export $v)))
 
 # make's built-in default is not a choice of the user's.
@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help deps base series tree refresh mail kernel shell kunit bench bench-wall bench-dist profile report torture run test check clean
+.PHONY: help deps base series tree refresh mail kernel shell kunit bench bench-wall bench-dist profile report torture run test check faults soak upstream-tests clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,11 @@ help:
 #:   bare      the kernel on QEMU's machine       xen   as PV dom0 on the Xen hypervisor
 #:   domU      a PV domU that a dom0 runs by xl   pvh   a PVH one (a config, and build, of its own)
 #:   kvm       under KVM in a bare machine        um    User Mode Linux, KUnit only
+#:
+#: More tests, longer ones
+#:   faults          break the series on purpose, see tests notice     FAULT=<name>...
+#:   soak            stress for MINUTES=15 with KASAN and lockdep      SMP=2
+#:   upstream-tests  upstream's mm and KVM selftests, base against series   CONFIG=lean|upstream
 #:
 #: Other
 #:   deps      install missing Debian packages (root), or print the command
@@ -128,6 +133,15 @@ test: deps
 check:
 	@series/deps --check
 	@$(PYTHON) -m checks.gates
+
+faults: deps
+	@$(PYTHON) -m checks.faults
+
+soak: deps
+	@$(PYTHON) -m checks.soak
+
+upstream-tests: deps
+	@$(PYTHON) -m checks.upstream
 
 clean:
 	rm -rf $(or $(O),build)

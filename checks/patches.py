@@ -8,6 +8,7 @@ import unittest.mock
 from pathlib import Path
 
 from checks.fake import contents, git
+from checks.faults import faults
 from series import patches
 from series.assemble import assemble
 from series.cmd import ROOT, build_dir, remove, run
@@ -148,6 +149,9 @@ def check_patches(tally):
 	for topic in patches.topics():
 		with tally.step(f"series: {topic} applies to the base by itself"):
 			commit_series(linux, [p for p in series if p.topic == topic])
+	for fault in faults():
+		with tally.step(f"fault {fault.name} applies to the series"):
+			run(["git", "-C", linux, "apply", "--check", "--cached", "-"], stdin=fault.diff)
 	for patch in series:
 		text = checkpatch(build_dir() / "series" / patch.label, linux)
 		tally.result(f"checkpatch {patch.label}", not text, text)

@@ -28,7 +28,7 @@ def run_selftest(tally, title, kind, program, arguments, timeout=300, setup="tru
 	with tally.step(f"{title}: complete run"):
 		name = re.sub(r"[^a-z0-9]+", "-", title.lower())
 		job = f"{setup}\nmkdir -p /dev/shm; /bin/{program.name} {arguments}; s=$?; [ $s = 4 ] && s=0; exit $s\n"
-		machine = guest(kind, "series", name, job, programs=[program], smp=2, **options)
+		machine = guest(kind, "series", name, job, programs=[program], **{"smp": 2, **options})
 		result = machine.run(name, timeout=timeout)
 		lines = result.lines
 		for match in filter(None, map(KTAP.match, lines)):

@@ -53,12 +53,13 @@ def run_in_guest(kind, kernel="series", *, config="lean", name=None, **options):
 	"""Boot @kernel in guest @kind and return (kunit.py's text, [(case, status)]).
 
 	Raises ToolError if the guest did not come to a good end. @options go to
-	Guest; warnings=True lets the guest warn (a base that is known to).
+	Guest; may_warn=True lets the guest warn (a base that is known to),
+	timeout= is in seconds.
 	"""
-	may_warn = options.pop("may_warn", False)
+	may_warn, timeout = options.pop("may_warn", False), options.pop("timeout", 300)
 	name = name or f"kunit-{kernel}-{config}-{kind}"
 	machine = guest(kind, kernel, name, "true\n", config=config, **options)
-	result = machine.run(name, timeout=300, may_warn=may_warn).require()
+	result = machine.run(name, timeout=timeout, may_warn=may_warn).require()
 	log = result.log.with_suffix(".ktap")
 	log.write_text("\n".join(without_strays(result.lines)) + "\n")
 	text, results = kunit_tool(source(kernel), "parse", log)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of the tooling that judges tests: fault descriptions, upstream's selftests, KVM's figures."""
+import contextlib
+import io
+import tempfile
+import unittest
+import unittest.mock
+from pathlib import Path
+
+from bench.kvm import parse_kvm
+from checks import faults, upstream
+from checks.tally import Tally
+from series.cmd import ToolError
+
+FAULT = """SPDX-License-Identifier: GPL-2.0
+Title: it is broken
+Test: kvm x86/some_test -t one
+Guest: kvm.tdp_mmu=0
+Says: first
+Says: second
+Test: kunit suite*
+Ends: ok
+Says: not ok
+
+Prose: is not a field.
+---
+diff --git a/mm/code.c b/mm/code.c
+--- a/mm/code.c
++++ b/mm/code.c
+@@ -1 +1 @@
+-int a;
++int b;
+"""
+
+
+class FaultTest(unittest.TestCase):
+	"""checks.faults reads descriptions, and refuses what it can't make sense of."""
+
+	def parse(self, text):
+		"""Return the Fault that @text describes."""
+		with tempfile.TemporaryDirectory() as tmp:
+			path = Path(tmp) / "name.patch"
+			path.write_text(text)
+			return faults.parse(path)
+
+	def test_fields(self):
+		fault = self.parse(FAULT)
+		self.assertEqual((fault.name, fault.title, fault.files()), ("name", "it is broken", ["mm/code.c"]))
+		first, second = fault.tests
+		self.assertEqual((first.kind, first.words, first.append, first.ends, first.says),
+				 ("kvm", ["x86/some_test", "-t", "one"], "kvm.tdp_mmu=0", "failed",
+				  ["first", "second"]))
+		self.assertEqual((second.kind, second.words, second.ends), ("kunit", ["suite*"], "ok"))
+
+	def test_malformed(self):
+		for old, new in (("Title: it is broken\n", ""), ("Test: kvm", "Test: xyz"), ("Ends: ok", "Ends: well"),
+				 ("Says: not ok\n", ""), ("\n---\n", "\n"), ("Test: kvm x86/some_test -t one\n", "")):
+			with self.subTest(old=old), self.assertRaises(ToolError):
+				self.parse(FAULT.replace(old, new))
+
+	def test_unknown_name(self):
+		with self.assertRaisesRegex(ToolError, "unknown fault 'nope': known are .*kvm-no-flush"):
+			faults.faults(["nope"])
+
+	def test_all_are_well_formed(self):
+		self.assertGreaterEqual(len(faults.faults()), 3)
+
+
+class UpstreamTest(unittest.TestCase):
+	"""checks.upstream tells outcomes apart, and fails on any difference."""
+
+	lines = ["noise", "== begin /bin/a", "== end /bin/a 0", "ok 1 - one", "ok 2 two # SKIP no", "== next",
+		 "ok 3 stray", "== begin /bin/b", "== end /bin/b 124", "== next",
+		 "== begin /bin/c", "== end /bin/c 1", "not ok 1 three", "== next"]
+
+	def compare(self, base, series):
+		"""Return (number of failures, the table's lines) for two consoles."""
+		tally = Tally()
+		with contextlib.redirect_stdout(io.StringIO()), unittest.mock.patch("sys.__stdout__", io.StringIO()):
+			table = upstream.compare(tally, "mm bare", upstream.parse(base), upstream.parse(series))
+		return tally.failed, table
+
+	def test_outcomes(self):
+		results = upstream.parse(self.lines)
+		self.assertEqual({n: upstream.cell(r) for n, r in results.items()},
+				 {"a": "pass 1/0/1", "b": "timeout", "c": "fail 0/1/0"})
+
+	def test_same(self):
+		self.assertEqual(self.compare(self.lines, self.lines)[0], 0)
+
+	def test_differences(self):
+		for old, new in (("== end /bin/a 0", "== end /bin/a 4"), ("ok 1 - one", "not ok 1 - one"),
+				 ("not ok 1 three", "not ok 1 other"), ("== end /bin/b 124", "")):
+			with self.subTest(old=old):
+				other = [new if line == old else line for line in self.lines]
+				for pair in ((self.lines, other), (other, self.lines)):
+					failed, table = self.compare(*pair)
+					self.assertEqual(failed, 1)
+					self.assertEqual(sum(line.endswith("DIFFERS") for line in table), 1)
+
+
+class KvmBenchTest(unittest.TestCase):
+	"""bench.kvm takes figures from the program's lines."""
+
+	def test_parse(self):
+		line = "# result bench=ksm case=read pages=64 metric={} median=2.5 min=2.0 max=3.0 runs=3"
+		found = parse_kvm([line.format("ns_per_page"), line.format("something"), "# result", "noise"],
+				  "base", ",x")
+		self.assertEqual(found, [{"kernel": "base", "guest": "kvm", "bench": "ksm", "case": "read,x",
+					  "pages": 64, "metric": "instructions_per_page", "value": 2.5,
+					  "min": 2.0, "runs": 3}])
+
+
+if __name__ == "__main__":
+	unittest.main()
