@@ -51,13 +51,20 @@ struct page {
 	int prot;
 	bool locked_out;	/* has the key that is denied */
 	bool dirtied;		/* since soft-dirty was cleared */
+	bool mergeable, was_mergeable;	/* the latter since soft-dirty was cleared */
 	bool written;		/* since the last PAGEMAP_SCAN */
+	struct {
+		const char *what;
+		uint64_t step;
+	} past[8];		/* what was done to it, a ring */
+	unsigned int next;
 };
 
 static struct page model[PAGES];
 static char *area, *elsewhere;
 static uint64_t rng, seed = 1, steps, faults, skipped;
 static unsigned int number, seconds = 10, processes = 4;
+static bool ksm = true;
 static int pagemap = -1, uffd = -1, pkey = -1;
 static bool soft_dirty;
 static sigjmp_buf escape;
@@ -83,6 +90,28 @@ static uint64_t rnd(uint64_t below)
 	rng ^= rng >> 7;
 	rng ^= rng << 17;
 	return rng % below;
+}
+
+/* Remember for a failure's message that @what was done to pages. */
+static void note(unsigned int i, unsigned int nr, const char *what)
+{
+	for (; nr--; i++) {
+		struct page *p = &model[i];
+
+		p->past[p->next % 8].what = what;
+		p->past[p->next++ % 8].step = steps;
+	}
+}
+
+static void print_past(unsigned int i)
+{
+	struct page *p = &model[i];
+	unsigned int n;
+
+	printf("torture: process %u page %u:", number, i);
+	for (n = p->next < 8 ? 0 : p->next - 8; n < p->next; n++)
+		printf(" %s@%llu", p->past[n % 8].what, (unsigned long long)p->past[n % 8].step);
+	printf("\n");
 }
 
 static char *at(unsigned int i)
@@ -170,6 +199,7 @@ static void write_page(unsigned int i)
 		p[w] = word(tag, w);
 	model[i].tag = tag;
 	model[i].dirtied = model[i].written = true;
+	note(i, 1, "write");
 }
 
 static void check_all(void)
@@ -213,6 +243,7 @@ static void step_mprotect(void)
 
 	if (mprotect(at(i), nr * PAGE, prot))
 		fail("mprotect: %s", strerror(errno));
+	note(i, nr, prot & PROT_WRITE ? "rw" : prot ? "ro" : "none");
 	while (nr--)
 		model[i++].prot = prot;
 }
@@ -228,6 +259,7 @@ static void step_pkey(void)
 	}
 	if (syscall(SYS_pkey_mprotect, at(i), nr * PAGE, PROT_READ | PROT_WRITE, lock ? pkey : 0))
 		fail("pkey_mprotect: %s", strerror(errno));
+	note(i, nr, "pkey");
 	while (nr--) {
 		model[i].prot = PROT_READ | PROT_WRITE;
 		model[i++].locked_out = lock;
@@ -240,6 +272,7 @@ static void step_dontneed(void)
 
 	if (madvise(at(i), nr * PAGE, MADV_DONTNEED))
 		fail("MADV_DONTNEED: %s", strerror(errno));
+	note(i, nr, "dontneed");
 	/* What no longer is there need not be reported. */
 	for (; nr--; i++) {
 		model[i].tag = 0;
@@ -249,13 +282,27 @@ static void step_dontneed(void)
 
 static void step_advice(void)
 {
-	static const int advice[] = { MADV_MERGEABLE, MADV_UNMERGEABLE, MADV_HUGEPAGE,
-				      MADV_NOHUGEPAGE, MADV_COLD, MADV_PAGEOUT, MADV_COLLAPSE };
-	unsigned int nr, i = run_at(&nr);
+	static const struct {
+		int advice;
+		const char *name;
+	} advice[] = {
+		{ MADV_MERGEABLE, "mergeable" }, { MADV_UNMERGEABLE, "unmergeable" },
+		{ MADV_HUGEPAGE, "hugepage" }, { MADV_NOHUGEPAGE, "nohugepage" },
+		{ MADV_COLD, "cold" }, { MADV_PAGEOUT, "pageout" }, { MADV_COLLAPSE, "collapse" },
+	};
+	unsigned int nr, i = run_at(&nr), pick = rnd(sizeof(advice) / sizeof(*advice));
 
 	/* What a kernel can't do, or not here, it refuses. */
-	if (madvise(at(i), nr * PAGE, advice[rnd(sizeof(advice) / sizeof(*advice))]))
+	if (madvise(at(i), nr * PAGE, advice[pick].advice))
 		skipped++;
+	else
+		note(i, nr, advice[pick].name);
+	for (; nr--; i++) {
+		if (advice[pick].advice == MADV_MERGEABLE)
+			model[i].mergeable = model[i].was_mergeable = true;
+		if (advice[pick].advice == MADV_UNMERGEABLE)
+			model[i].mergeable = false;
+	}
 }
 
 static void step_mremap(void)
@@ -270,6 +317,7 @@ static void step_mremap(void)
 		fail("mremap back: %s", strerror(errno));
 	if (mmap(elsewhere, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != elsewhere)
 		fail("mmap: %s", strerror(errno));
+	note(i, 1, "mremap");
 	/* Moving a page takes it out of the userfaultfd. */
 	track_writes(at(i), 1);
 }
@@ -309,19 +357,25 @@ static void step_soft_dirty(void)
 		return;
 	}
 	for (i = 0; i < PAGES; i++) {
-		if (!model[i].dirtied)
+		/* KSM forgets soft-dirty, with the series and without. */
+		if (!model[i].dirtied || model[i].was_mergeable)
 			continue;
 		if (pread(pagemap, &entry, 8, (uintptr_t)at(i) / PAGE * 8) != 8)
 			fail("pagemap: %s", strerror(errno));
-		if (!(entry & SOFT_DIRTY))
+		if (!(entry & SOFT_DIRTY)) {
+			print_past(i);
 			fail("page %u was written and is not soft-dirty", i);
+		}
 	}
 	fd = open("/proc/self/clear_refs", O_WRONLY);
 	if (fd < 0 || write(fd, "4", 1) != 1)
 		fail("clear_refs: %s", strerror(errno));
 	close(fd);
-	for (i = 0; i < PAGES; i++)
+	for (i = 0; i < PAGES; i++) {
 		model[i].dirtied = false;
+		model[i].was_mergeable = model[i].mergeable;
+	}
+	note(0, PAGES, "clear");
 }
 
 static void step_scan(void)
@@ -350,8 +404,10 @@ static void step_scan(void)
 		     i < (regions[r].end - (uintptr_t)area) / PAGE; i++)
 			seen[i] = true;
 	for (i = 0; i < PAGES; i++) {
-		if (model[i].written && !seen[i])
+		if (model[i].written && !seen[i]) {
+			print_past(i);
 			fail("page %u was written and PAGEMAP_SCAN does not say so", i);
+		}
 		model[i].written = false;
 	}
 }
@@ -461,7 +517,7 @@ int main(int argc, char **argv)
 {
 	int opt, status, failed = 0;
 
-	while ((opt = getopt(argc, argv, "s:t:p:h")) != -1) {
+	while ((opt = getopt(argc, argv, "s:t:p:kh")) != -1) {
 		switch (opt) {
 		case 's':
 			seed = strtoull(optarg, NULL, 0);
@@ -472,14 +528,18 @@ int main(int argc, char **argv)
 		case 'p':
 			processes = atoi(optarg);
 			break;
+		case 'k':
+			ksm = false;
+			break;
 		default:
-			printf("%s [-s SEED] [-t SECONDS] [-p PROCESSES]\n", argv[0]);
+			printf("%s [-k] [-s SEED] [-t SECONDS] [-p PROCESSES]\n  -k: leave KSM alone\n", argv[0]);
 			return opt == 'h' ? 0 : 2;
 		}
 	}
 	printf("torture: seed %llu, %u processes, %u s\n", (unsigned long long)seed, processes, seconds);
 	fflush(stdout);
-	start_ksm();
+	if (ksm)
+		start_ksm();
 	for (number = 0; number < processes; number++)
 		if (!fork())
 			run_process();
