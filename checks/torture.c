@@ -292,15 +292,17 @@ static void step_advice(void)
 	};
 	unsigned int nr, i = run_at(&nr), pick = rnd(sizeof(advice) / sizeof(*advice));
 
+	bool done = !madvise(at(i), nr * PAGE, advice[pick].advice);
+
 	/* What a kernel can't do, or not here, it refuses. */
-	if (madvise(at(i), nr * PAGE, advice[pick].advice))
-		skipped++;
-	else
+	if (done)
 		note(i, nr, advice[pick].name);
+	else
+		skipped++;
 	for (; nr--; i++) {
 		if (advice[pick].advice == MADV_MERGEABLE)
 			model[i].mergeable = model[i].was_mergeable = true;
-		if (advice[pick].advice == MADV_UNMERGEABLE)
+		if (advice[pick].advice == MADV_UNMERGEABLE && done)
 			model[i].mergeable = false;
 	}
 }
