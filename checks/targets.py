@@ -14,7 +14,8 @@ from series.cmd import EXIT_MISSING, ROOT, ToolError
 CONFIGS = ROOT / "checks" / "config"
 KVM_MAIN = "arch/{arch}/kvm/../../../virt/kvm/kvm_main"		# the name that a whole build gives it
 MM = ("mm/mprotect", "mm/memory", "mm/mapping_dirty_helpers", "mm/modify_prot_debug", "mm/ksm",
-      "mm/rmap", "fs/proc/task_mmu", "lib/kunit/user_alloc", "mm/tests/modify_prot_kunit")
+      "mm/rmap", "fs/proc/task_mmu", "lib/kunit/user_alloc", "mm/tests/modify_prot_kunit",
+      "mm/tests/modify_prot_misuse_kunit")
 THP = ("mm/huge_memory",)
 NOTIFIER = ("mm/mmu_notifier", "mm/tests/mmu_notifier_kunit")
 LAZY = ("mm/tests/lazy_mmu_mode_kunit",)
