@@ -41,8 +41,8 @@ MM_PROGRAMS = (
 )
 # Selftests, guest, seconds per program, and options of the guest.
 GUESTS = (("kvm", "bare", 60, {"svm": True, "accel": "tcg", "smp": 2, "mem": 3072}),
-	  ("mm", "bare", 150, {"smp": 2, "mem": 2048}),
-	  ("mm", "xen", 150, {"smp": 2, "mem": 3072}))
+	  ("mm", "bare", 400, {"smp": 2, "mem": 2048}),
+	  ("mm", "xen", 400, {"smp": 2, "mem": 3072}))
 
 
 def kvm_programs(tree):
