@@ -107,7 +107,7 @@ class Guests(FakeCase):
 		self.assertIn("-smap", line)
 		self.assertNotIn("+svm", line)
 		for kind, words in (("pvh", "-kernel .*/xen-given .*outer console=hvc0"),
-				    ("kvm", "-kernel outer -initrd outer-initrd -append console=ttyS0 panic=-1 x=1")):
+				    ("kvm", "-kernel outer -initrd outer-initrd -append console=ttyS0 no_timer_check panic=-1 x=1")):
 			line = " ".join(qemu.Guest(kind, "k", "i", accel="tcg", host=around).command())
 			self.assertRegex(line, words)
 			self.assertIn("+svm", line)
