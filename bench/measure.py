@@ -160,20 +160,26 @@ def bench(short=False, guest_names=None, kernel_names=KERNELS):
 	chosen = matrix.guests(guest_names)
 	steps = Steps("short" if short else "bench")
 	add_steps(steps, chosen, kernel_names, short)
-	profiles = []
-	for kernel, name in () if short else profiled(chosen, kernel_names):
-		steps.add(f"profile {kernel} {name}",
-			  lambda k=kernel, n=name: profiles.append(profile(k, n)) or profile_results(profiles[-1:]))
 	results = [item for found in steps.run() for item in found]
 	if not results:
 		raise ToolError("nothing was measured: no such kernel runs in these guests")
 	out = build_dir() / "bench"
+
+	def write():
+		with replaced(out / "facts.json") as tmp:
+			tmp.write_text(json.dumps(facts(results), indent=1) + "\n")
+		with replaced(out / "results.json") as tmp:
+			tmp.write_text(json.dumps(results, indent=1) + "\n")
+
+	write()		# a profile that fails does not cost the figures
+	profiles, steps = [], Steps("profile")
+	for kernel, name in () if short else profiled(chosen, kernel_names):
+		steps.add(f"profile {kernel} {name}", lambda k=kernel, n=name: profiles.append(profile(k, n)))
+	steps.run()
 	if profiles:
+		results += profile_results(profiles)
 		write_profiles(profiles)
-	with replaced(out / "facts.json") as tmp:
-		tmp.write_text(json.dumps(facts(results), indent=1) + "\n")
-	with replaced(out / "results.json") as tmp:
-		tmp.write_text(json.dumps(results, indent=1) + "\n")
+		write()
 	return results
 
 

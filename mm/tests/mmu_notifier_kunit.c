@@ -173,7 +173,7 @@ static struct change_pte_test *setup(struct kunit *test, struct file *file)
 
 static void read_fault(struct kunit *test, struct change_pte_test *t)
 {
-	u8 byte;
+	u8 byte __maybe_unused;
 
 	KUNIT_ASSERT_EQ(test, get_user(byte, (u8 __user *)t->addr), 0);
 }

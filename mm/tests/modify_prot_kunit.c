@@ -314,7 +314,7 @@ static int touch_page(struct modify_prot_ctx *ctx, unsigned int table,
 	unsigned long addr = table_addr(ctx, table) + i * PAGE_SIZE;
 	u8 __user *p = (u8 __user *)addr;
 	int err;
-	u8 v;
+	u8 v __maybe_unused;
 
 	pagefault_disable();
 	if (write)

@@ -61,7 +61,7 @@ static void commit(struct misuse_ctx *ctx, unsigned int index, pte_t old,
 /* The first and the last entries of a table, with no entry or too many. */
 static void bad_numbers_are_refused(struct kunit *test)
 {
-	static const unsigned int bad[][2] = {
+	const unsigned int bad[][2] = {
 		{ 0, 0 }, { 0, PTRS_PER_PTE + 1 }, { PTRS_PER_PTE - 1, 2 },
 	};
 	struct misuse_ctx *ctx = test->priv;
@@ -174,7 +174,7 @@ static void change_by_others_is_noticed(struct kunit *test)
 
 static int misuse_init(struct kunit *test)
 {
-	static const unsigned int used[] = { 0, 1, PTRS_PER_PTE - 1, PTRS_PER_PTE };
+	const unsigned int used[] = { 0, 1, PTRS_PER_PTE - 1, PTRS_PER_PTE };
 	struct misuse_ctx *ctx;
 	unsigned long addr;
 	unsigned int i;
