@@ -46,7 +46,6 @@ help:
 #:   report    build/bench/report.html and .txt, from what bench, bench-wall and profile left;
 #:             KEEP=1 also takes them into bench/results/ and bench/breakdown.txt
 #:   bench-dist  build/modify-prot-bench.tar.gz: static programs and run.sh, for real machines
-#:   report    build/bench/report.html and .txt, from what bench, bench-wall and profile left
 #:
 #: Kinds of guest (GUEST=)
 #:   bare      the kernel on QEMU's machine       xen   as PV dom0 on the Xen hypervisor

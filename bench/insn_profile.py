@@ -73,7 +73,10 @@ class Profile:
 def hmp(path, command):
 	"""Send one command to the human monitor, return what it answers."""
 	with socket.socket(socket.AF_UNIX) as s:
-		s.connect(path)
+		try:
+			s.connect(path)
+		except OSError as error:
+			raise ToolError(f"QEMU's monitor is gone ('{command}')", EXIT_GUEST) from error
 		s.settimeout(60)
 		for text in (b"", command.encode() + b"\n"):
 			s.sendall(text)

@@ -67,13 +67,16 @@ def check_base_fails(tally):
 
 def check_permissions(tally):
 	"""See that the series adds no file to proc, sysfs or debugfs that others than root may write."""
-	job = "find /proc/sys /sys -type f -perm -002 2> /dev/null | sed 's/^/writable /'\n"
+	job = """find /proc/sys /sys -type f -perm -200 2> /dev/null | sed -n '$s/.*/walked/p'
+find /proc/sys /sys -type f -perm -002 2> /dev/null | sed 's/^/writable /'
+"""
 	with tally.step("guest: no new file is writable by everybody"):
 		found = {}
 		for kernel in KERNELS:
 			name = f"permissions-{kernel}"
 			done = guest("bare", kernel, name, job, append="kunit.autorun=0",
 				     build_it=False).run(name, timeout=120).require()
+			assert "walked" in done.lines, f"find saw no file that root may write: see {done.log}"
 			found[kernel] = {line for line in done.lines if line.startswith("writable ")}
 		new = found["series"] - found["base"]
 		assert not new, " ".join(sorted(new))

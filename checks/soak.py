@@ -8,7 +8,7 @@ warning on the console ends the run.
 import argparse
 import re
 
-from checks.selftests import MMUS, run_selftest
+from checks.selftests import DISK, MMUS, run_selftest
 from checks.tally import Tally
 from guests import kunit
 from guests.job import number
@@ -18,7 +18,7 @@ from guests.selftests import selftest
 from series.cmd import main
 
 CONFIG = "kasan"
-SWAP = "busybox mkswap /dev/ram0 > /dev/null && busybox swapon /dev/ram0 || exit 1"
+SWAP = "mkswap /dev/ram0 > /dev/null && swapon /dev/ram0 || exit 1"
 RACE_SECONDS = 10	# per case
 SLOW = 20		# how much slower than real time a set-up may be under TCG with KASAN
 
@@ -38,8 +38,8 @@ def check_soak(tally, minutes):
 	with tally.step(f"soak: kunit: bare, {smp} vCPUs: complete run"):
 		_, results = kunit.run_in_guest("bare", config=CONFIG, smp=smp, timeout=900)
 	tally.cases("soak: kunit:", results)
-	run_selftest(tally, "soak: races of mprotect()", "bare", race, f"-s {RACE_SECONDS}", config=CONFIG,
-		     timeout=RACE_SECONDS * 60 * SLOW, smp=smp, append="kunit.autorun=0")
+	run_selftest(tally, "soak: races of mprotect()", "bare", race, f"-s {RACE_SECONDS} -d /disk",
+		     config=CONFIG, setup=DISK, timeout=RACE_SECONDS * 60 * SLOW, smp=smp, append="kunit.autorun=0")
 	for title, append in MMUS:
 		options = {"config": CONFIG, "svm": True, "accel": "tcg", "smp": smp, "setup": SWAP,
 			   "append": f"kunit.autorun=0 {append}"}

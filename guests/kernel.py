@@ -26,7 +26,7 @@ CONFIG_SETS = {
 	"debug": ("lean", "kunit", "disk", "debug", "lockdep"),
 	"noxen": ("lean", "kunit", "noxen"),
 	"upstream": ("lean", "kunit", "upstream"),
-	"kasan": ("lean", "kunit", "debug", "upstream", "kasan"),
+	"kasan": ("lean", "kunit", "upstream", "disk", "debug", "lockdep", "kasan"),
 	"pvh": ("lean", "kunit", "pvh"),
 }
 SERIES_ONLY = "kunit-series"

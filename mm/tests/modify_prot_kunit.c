@@ -359,19 +359,22 @@ static void touch_planned(struct modify_prot_ctx *ctx, unsigned int table,
 }
 
 /* Hardware's updates don't wait for lazy MMU mode to end, nor do these. */
-static void update_planned(struct modify_prot_ctx *ctx, pte_t *ptep,
-			   const struct transaction *t)
+static void update_planned(struct modify_prot_ctx *ctx, unsigned int table,
+			   pte_t *ptep, const struct transaction *t)
 {
+	unsigned long addr;
 	unsigned int i;
 	pte_t pte;
 
 	lazy_mmu_mode_pause();
 	for (i = t->pos; i < t->pos + t->p.nr; i++) {
-		pte = ptep_get(ptep + i);
-		if (entry_is_live(pte))
-			set_pte(ptep + i, set_ad_bits(pte, ctx->plan[i]));
-		else
+		if (!entry_is_live(ptep_get(ptep + i))) {
 			ctx->plan[i] = 0;
+			continue;
+		}
+		addr = table_addr(ctx, table) + i * PAGE_SIZE;
+		pte = ptep_get_and_clear(ctx->mm, addr, ptep + i);
+		set_pte_at(ctx->mm, addr, ptep + i, set_ad_bits(pte, ctx->plan[i]));
 	}
 	lazy_mmu_mode_resume();
 }
@@ -419,7 +422,7 @@ static void transact_locked(struct modify_prot_ctx *ctx, unsigned int table,
 	t->new = t->change(ctx->vma, t->old);
 
 	if (t->late == LATE_SOFTWARE)
-		update_planned(ctx, ptep, t);
+		update_planned(ctx, table, ptep, t);
 	else if (t->late == LATE_HARDWARE)
 		touch_planned(ctx, table, t);
 
