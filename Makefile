@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help deps base series tree refresh mail kernel shell kunit bench bench-wall bench-dist profile report torture run test check faults soak upstream-tests clean
+.PHONY: help deps base series tree refresh mail kernel shell kunit bench bench-wall bench-dist profile report torture race run test check faults soak upstream-tests clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -37,8 +37,7 @@ help:
 #: Kernels and guests
 #:   kernel    build a kernel                     KERNEL=base|series CONFIG=lean|debug|...
 #:   shell     interactive shell in a guest       GUEST=<kind> KERNEL= SMP= MEM=
-#:   kunit     run the KUnit suites               GUEST=<kind>|um KERNEL=
-#:   torture   random changes of mappings against a model; GUEST=bare|xen SECONDS= SEED=
+#:   kunit     run the KUnit suites               GUEST=<kind>|um KERNEL= CONFIG= SMP=
 #:   bench     instructions per pte and hypercalls; GUEST= of: bare bare-noxen xen bare-disk xen-disk;
 #:             KERNEL= of: base series topic1... debian-6.1 debian-6.12 debian-7.3; all if not given
 #:   bench-wall  wall-clock time, base against series in turn, with spread   GUEST= ROUNDS=6 SMP=1
@@ -49,12 +48,15 @@ help:
 #:
 #: Kinds of guest (GUEST=)
 #:   bare      the kernel on QEMU's machine       xen   as PV dom0 on the Xen hypervisor
-#:   domU      a PV domU that a dom0 runs by xl   pvh   a PVH one (a config, and build, of its own)
+#:   domU      a PV domU that a dom0 runs by xl   pvh   a PVH one, with the debug kernel
 #:   kvm       under KVM in a bare machine        um    User Mode Linux, KUnit only
 #:
 #: More tests, longer ones
+#:   race            accesses against mprotect(); GUEST=bare|xen TRANSACTIONS=10000000
+#:   torture         random changes of mappings against a model; GUEST=bare|xen SECONDS= SEED=
 #:   faults          break the series on purpose, see tests notice     FAULT=<name>...
-#:   soak            stress for MINUTES=15 with KASAN and lockdep      SMP=2
+#:   soak            all tests, longer, and failing allocations, CPU hotplug, frozen tasks;
+#:                   CONFIG= of: kasan (default) kcsan rt up   MINUTES=15 of stress   SMP=2
 #:   upstream-tests  upstream's mm and KVM selftests, base against series   CONFIG=lean|upstream
 #:
 #: Other
@@ -71,7 +73,7 @@ help:
 #:   ACCEL=auto|tcg|kvm accelerator; auto takes KVM only if it boots something
 #:   SMP=1 MEM=2048     vCPUs and MiB of a guest; of domU, pvh and kvm, the machine's:
 #:                      the guest in it has as many vCPUs and half the memory
-#:   CONFIG=lean        a kernel's configuration: lean, disk, debug, noxen, upstream, kasan, pvh
+#:   CONFIG=lean        a kernel's configuration: lean, disk, debug, noxen, upstream, kasan, kcsan, rt, up
 #:   J=2 V=1 LLVM=1 CC= jobs, verbosity and compiler, as in the kernel's build
 #:   TOPIC=1-<topic>    make mail: only this topic; default all
 #:   PREVIOUS=<commit>  make mail: range-diff against this commit; default tag sent/<topic>-v<n-1>
@@ -110,6 +112,9 @@ bench: deps
 
 torture: deps
 	@$(PYTHON) -m checks.torture
+
+race: deps
+	@$(PYTHON) -m checks.race
 
 bench-wall: deps
 	@$(PYTHON) -m bench.wall

@@ -132,10 +132,28 @@ class Compiler:
 		return bool(git(self.tree, "grep", "-E", f"^(menu)?config {symbol[7:]}$", "HEAD", "--", "*Kconfig",
 				check=False))
 
+	def builds(self, goal):
+		"""Return whether the object @goal can be compiled in this state.
+
+		If asked for by name, kbuild compiles whatever has a source. But new
+		sources may come before, or only be meant for, the configs that their
+		Makefile wants them in. Parts of a composite object are taken for built.
+		"""
+		source = (self.tree / goal).with_suffix(".c")
+		makefile = source.parent / "Makefile"
+		if not source.is_file():
+			return False
+		old = git(self.tree, "ls-tree", "base", "--", source.relative_to(self.tree))
+		if old or not makefile.is_file() or not re.search(rf"^obj-.*\b{source.stem}\.o\b",
+								 makefile.read_text(), re.M):
+			return True
+		text = f"srctree := {self.tree}\ninclude {self.out}/.config\ninclude {makefile}\nprint:\n\t@echo $(obj-y)\n"
+		return f"{source.stem}.o" in run(["make", "-s", "-f", "-", "print"], stdin=text).stdout.split()
+
 	def compile(self, goals, extra=()):
 		"""Compile @goals as far as they exist; return (warnings, errors, objects, seconds)."""
 		start = time.monotonic()
-		here = [g for g in goals if g.endswith("/") or (self.tree / g).with_suffix(".c").is_file()]
+		here = [g for g in goals if g.endswith("/") or self.builds(g)]
 		before = self.log.stat().st_size
 		argv = [*self.target.make(self.tree, self.out), f"-j{jobs()}", "-k", *self.extra, *extra, *here]
 		done = run(argv, log=self.log, check=False,

@@ -12,6 +12,7 @@ import time
 
 from checks import static
 from checks.compile import each_patch, whole_series
+from checks.far import ARCHS, kunit_gate
 from checks.lint import lint
 from checks.tally import Tally
 from checks.targets import TARGETS
@@ -47,6 +48,7 @@ GATES = {
 	"documentation": static.documentation,
 	"sparse": sparse,
 	**{f"compile-{name}": compile_gate(target) for name, target in TARGETS.items()},
+	**{f"kunit-{name}": kunit_gate(name) for name in ARCHS},
 }
 
 

@@ -20,8 +20,7 @@ from series.cmd import ROOT, run
 
 # The suite that Xen PV needs the fix for.
 LAZY_SUITE = "lazy_mmu_mode."
-# Guests inside a guest that the lean kernel can be; GUEST=pvh takes one more build.
-NESTED = ("domU", "kvm")
+NESTED = (("domU", "lean"), ("kvm", "lean"), ("pvh", "debug"))	# guests inside a guest, and their config
 # Instructions per pte, series to base, at most; 4096 pages.
 RATIOS = {"bare": 0.36, "xen": 0.36}
 # The series under Xen has to queue this many updates per hypercall at least.
@@ -45,11 +44,11 @@ def check_kunit(tally):
 			with tally.step(f"kunit: {kind} guest, config {config}, {smp} vCPU: complete run"):
 				_, results = kunit.run_in_guest(kind, config=config, smp=smp)
 			tally.cases(f"kunit {kind} {config}:", results)
-	for kind in NESTED:
+	for kind, config in NESTED:
 		results = []
-		with tally.step(f"kunit: {kind} guest, config lean, 1 vCPU: complete run"):
-			_, results = kunit.run_in_guest(kind, smp=1, build_it=False)
-		tally.cases(f"kunit {kind} lean:", results)
+		with tally.step(f"kunit: {kind} guest, config {config}, 1 vCPU: complete run"):
+			_, results = kunit.run_in_guest(kind, config=config, smp=1, build_it=False)
+		tally.cases(f"kunit {kind} {config}:", results)
 	results = []
 	with tally.step("kunit: um: complete run"):
 		_, results = kunit.run_on_um()

@@ -19,16 +19,19 @@ TORTURE_SECONDS, TORTURE_SEED = 15, 1
 KTAP = re.compile(r"^(ok|not ok) \d+ (?:- )?([^#]*?)\s*(?:# (SKIP) ?(.*))?$")
 
 
-def run_selftest(tally, title, kind, program, arguments, timeout=300, setup="true", **options):
+def run_selftest(tally, title, kind, program, arguments, timeout=300, setup="true", wrapper=None, **options):
 	"""Run @program in a guest after the shell line @setup; count its KTAP results, and the run.
 
-	Returns the lines.
+	@wrapper is the path of a shell script that takes the command as its
+	arguments. Returns the lines.
 	"""
 	lines = []
 	with tally.step(f"{title}: complete run"):
 		name = re.sub(r"[^a-z0-9]+", "-", title.lower())
-		job = f"{setup}\nmkdir -p /dev/shm; /bin/{program.name} {arguments}; s=$?; [ $s = 4 ] && s=0; exit $s\n"
-		machine = guest(kind, "series", name, job, programs=[program], **{"smp": 2, **options})
+		command = f"{f'sh /bin/{wrapper.name} ' if wrapper else ''}/bin/{program.name} {arguments}"
+		job = f"{setup}\nmkdir -p /dev/shm; {command}; s=$?; [ $s = 4 ] && s=0; exit $s\n"
+		machine = guest(kind, "series", name, job, programs=[program, *filter(None, [wrapper])],
+				**{"smp": 2, **options})
 		result = machine.run(name, timeout=timeout)
 		lines = result.lines
 		for match in filter(None, map(KTAP.match, lines)):

@@ -1,67 +1,133 @@
 # SPDX-License-Identifier: GPL-2.0
-"""make soak: the long mode, on a kernel with KASAN, lockdep and KVM's own proofs (config kasan).
+"""make soak: tests that take long, on kernels that make test has no time to build.
 
-KUnit, the races of mprotect(), and change_pte_test with each of KVM's MMUs, whose
-stress test gets MINUTES= of time in all (default 15), and has swap to use. A
-warning on the console ends the run.
+CONFIG= names one or more of them, default kasan:
+  kasan  KASAN, lockdep, KVM's own proofs; swap and ageing at work; failing allocations
+  kcsan  data races: those that the base shows as well don't count
+  rt     PREEMPT_RT
+  up     no SMP, preemption anywhere
+
+Each, bare and under Xen: KUnit, the races of mprotect(), also while CPUs come and
+go and tasks are frozen, and torture; bare: change_pte_test with each of KVM's MMUs,
+whose stress test gets MINUTES= of time in all (default 15). A warning on the console
+ends a run.
 """
 import argparse
+import os
 import re
 
 from checks.selftests import DISK, MMUS, run_selftest
 from checks.tally import Tally
+from checks.torture import torture
 from guests import kunit
 from guests.job import number
 from guests.kernel import build
-from guests.qemu import check_tools
+from guests.qemu import GUESTS, check_tools
 from guests.selftests import selftest
-from series.cmd import main
+from series.cmd import ROOT, ToolError, main
 
-CONFIG = "kasan"
+CONFIGS = ("kasan", "kcsan", "rt", "up")
 SWAP = "mkswap /dev/ram0 > /dev/null && swapon /dev/ram0 || exit 1"
-RACE_SECONDS = 10	# per case
+DISTURB = ROOT / "guests" / "jobs" / "disturb.sh"
+RACE_SECONDS = 5	# per case
+TORTURE_SECONDS = 60
 SLOW = 20		# how much slower than real time a set-up may be under TCG with KASAN
+MEM = 3072
 
 
-def check_soak(tally, minutes):
-	"""Run everything, the stress tests for @minutes in all, and count the results."""
-	smp, seconds = number("SMP", 2), minutes * 60 // len(MMUS)
+def machine(config):
+	"""Return options of the guests for @config."""
+	return {"config": config, "smp": 1 if config == "up" else number("SMP", 2), "mem": number("MEM", MEM)}
+
+
+def check_kunit(tally, config, kind):
+	"""Run the KUnit suites."""
+	results = []
+	with tally.step(f"soak {config} {kind}: kunit: complete run"):
+		_, results = kunit.run_in_guest(kind, timeout=900, **machine(config))
+	tally.cases(f"soak {config} {kind}: kunit:", results)
+
+
+def check_race(tally, config, kind, race):
+	"""Race accesses with mprotect(), then again with CPUs that come and go and tasks that freeze."""
+	options = {**machine(config), "setup": DISK, "timeout": RACE_SECONDS * 60 * SLOW, "append": "kunit.autorun=0"}
+	run_selftest(tally, f"soak {config} {kind}: races", kind, race, f"-s {RACE_SECONDS} -d /disk", **options)
+	if config == "up":
+		return
+	lines = run_selftest(tally, f"soak {config} {kind}: races with CPU hotplug", kind, race,
+			     f"-s {RACE_SECONDS} -d /disk", wrapper=DISTURB, **options)
+	with tally.step(f"soak {config} {kind}: CPU 1 went and came, tasks froze"):
+		done = re.search(r"^disturb: (\d+) times offline, (\d+) frozen", "\n".join(lines), re.M)
+		assert done and int(done[1]), "CPU 1 was never offline"
+		# Xen's PV guests suspend by the hypervisor only.
+		assert int(done[2]) or config != "kasan" or kind == "xen", "nothing was ever frozen"
+
+
+def check_torture(tally, config, kind):
+	"""Change mappings at random; with allocations that fail if the kernel can."""
+	starve = config == "kasan"
+	with tally.step(f"soak {config} {kind}: torture{', failing allocations' if starve else ''}"):
+		lines = torture(kind, TORTURE_SECONDS, 1, starve=starve, **machine(config))
+		assert "torture: passed" in lines, f"{lines[-1:]}"
+		if starve:
+			assert any(re.search(r" [1-9]\d* refused for want", l) for l in lines), "no allocation failed"
+
+
+def check_change_pte(tally, config, program, minutes):
+	"""Run change_pte_test with each of KVM's MMUs, stress included."""
+	seconds = minutes * 60 // len(MMUS)
+	options = {**machine(config), "svm": True, "accel": "tcg"}
+	busy = config == "kasan"
+	for title, append in MMUS:
+		options["append"] = f"kunit.autorun=0 {append}"
+		run_selftest(tally, f"soak {config}: change_pte {title}", "bare", program, "-s 0", timeout=1800,
+			     **options)
+		name = f"soak {config}: change_pte stress {title}, {seconds} s"
+		lines = run_selftest(tally, name, "bare", program, f"-v {options['smp']} -t stress -s {seconds}",
+				     setup=SWAP if busy else "true", timeout=300 + seconds * SLOW, **options)
+		with tally.step(f"{name}: pages merged{', swapped and aged' if busy else ''} meanwhile"):
+			for what in (r"in place [1-9]", *((r"^\W*[1-9]\d* pages swapped out",
+							   r"^\W*[1-9]\d* generations") if busy else ())):
+				assert re.search(what, "\n".join(lines), re.M), f"not a line with '{what}'"
+
+
+def check_soak(tally, config, minutes):
+	"""Run everything on one kernel, the stress tests for @minutes in all, and count the results."""
 	programs = []
-	with tally.step(f"soak: build: series kernel, config {CONFIG}, and its selftests"):
-		build("series", CONFIG)
-		programs = [selftest("kvm", "x86/change_pte_test", CONFIG),
-			    selftest("mm", "modify_prot_race", CONFIG)]
+	with tally.step(f"soak {config}: build: series kernel, and selftests"):
+		build("series", config)
+		programs = [selftest("kvm", "x86/change_pte_test", config),
+			    selftest("mm", "modify_prot_race", config)]
 	if not programs:
 		return
 	change_pte, race = programs
-	results = []
-	with tally.step(f"soak: kunit: bare, {smp} vCPUs: complete run"):
-		_, results = kunit.run_in_guest("bare", config=CONFIG, smp=smp, timeout=900)
-	tally.cases("soak: kunit:", results)
-	run_selftest(tally, "soak: races of mprotect()", "bare", race, f"-s {RACE_SECONDS} -d /disk",
-		     config=CONFIG, setup=DISK, timeout=RACE_SECONDS * 60 * SLOW, smp=smp, append="kunit.autorun=0")
-	for title, append in MMUS:
-		options = {"config": CONFIG, "svm": True, "accel": "tcg", "smp": smp, "setup": SWAP,
-			   "append": f"kunit.autorun=0 {append}"}
-		run_selftest(tally, f"soak: change_pte {title}", "bare", change_pte, "-s 0", timeout=1800, **options)
-		name = f"soak: change_pte stress {title}, {seconds} s"
-		lines = run_selftest(tally, name, "bare", change_pte, f"-v {smp} -t stress -s {seconds}",
-				     timeout=300 + seconds * SLOW, **options)
-		with tally.step(f"{name}: pages merged, swapped and aged meanwhile"):
-			text = "\n".join(lines)
-			for what in (r"in place [1-9]", r"^[1-9]\d* pages swapped out", r"^[1-9]\d* generations"):
-				assert re.search(what, text, re.M), f"not a line with '{what}'"
+	for kind in GUESTS:
+		check_kunit(tally, config, kind)
+		check_race(tally, config, kind, race)
+		check_torture(tally, config, kind)
+	check_change_pte(tally, config, change_pte, minutes)
+
+
+def chosen(text):
+	"""Return the configs that @text names, default the first; raises ToolError for an unknown one."""
+	names = text.split() or CONFIGS[:1]
+	for name in names:
+		if name not in CONFIGS:
+			raise ToolError(f"unknown CONFIG '{name}' for make soak: known are {' '.join(CONFIGS)}")
+	return names
 
 
 def _main():
 	parser = argparse.ArgumentParser(description=__doc__,
 					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	parser.parse_args()
+	parser.add_argument("--config", default=os.environ.get("CONFIG") or "")
+	names = chosen(parser.parse_args().config)
 	minutes = number("MINUTES", 15)
 	check_tools()
 	print("KTAP version 1", flush=True)
 	tally = Tally()
-	check_soak(tally, minutes)
+	for config in names:
+		check_soak(tally, config, minutes)
 	return tally.close()
 
 

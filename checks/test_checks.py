@@ -8,7 +8,7 @@ import unittest.mock
 from pathlib import Path
 
 from bench.kvm import parse_kvm
-from checks import faults, upstream
+from checks import faults, soak, upstream
 from checks.tally import Tally
 from series.cmd import ToolError
 
@@ -64,6 +64,17 @@ class FaultTest(unittest.TestCase):
 
 	def test_all_are_well_formed(self):
 		self.assertGreaterEqual(len(faults.faults()), 3)
+
+
+class SoakTest(unittest.TestCase):
+	"""checks.soak knows its kernels."""
+
+	def test_configs(self):
+		"""One by default, several if named, and no unknown one."""
+		self.assertEqual(["kasan"], list(soak.chosen("")))
+		self.assertEqual(["rt", "up"], soak.chosen("rt up"))
+		with self.assertRaisesRegex(ToolError, "known are kasan kcsan rt up"):
+			soak.chosen("kassan")
 
 
 class UpstreamTest(unittest.TestCase):

@@ -13,6 +13,10 @@
  *  - a page that was written since the last clearing is soft-dirty, and is
  *    reported as written by PAGEMAP_SCAN. (More may be: both work by ranges.)
  *
+ * With -f, the kernel's allocations on behalf of these processes are made to fail
+ * (CONFIG_FAULT_INJECTION; how often is up to debugfs): what fails for want of
+ * memory is then asked for again.
+ *
  * What a process does depends on nothing but the seed and its number, so a seed
  * that fails fails again, as far as timing (KSM, reclaim) does not matter.
  */
@@ -64,9 +68,10 @@ static struct page model[PAGES];
 static char *area, *elsewhere;
 static uint64_t rng, seed = 1, steps, faults, skipped;
 static unsigned int number, seconds = 10, processes = 4;
-static bool ksm = true;
+static bool ksm = true, starve;
 static int pagemap = -1, uffd = -1, pkey = -1;
 static bool soft_dirty;
+static uint64_t refusals;	/* for want of memory */
 static sigjmp_buf escape;
 static volatile bool expecting;	/* a fault may be right */
 
@@ -82,6 +87,39 @@ static void fail(const char *fmt, ...)
 	printf("\n");
 	fflush(stdout);
 	_exit(1);
+}
+
+/* Whether a call that returned -1 is to be repeated. */
+static bool again(long result)
+{
+	if (result != -1 || !starve || (errno != ENOMEM && errno != EAGAIN && errno != EFAULT))
+		return false;
+	refusals++;
+	return true;
+}
+
+/* All calls here may be repeated if they fail half-way. */
+#define TRY(call)						\
+({								\
+	long result_;						\
+								\
+	do							\
+		result_ = (long)(call);				\
+	while (again(result_));					\
+	result_;						\
+})
+
+/*
+ * A signal's frame that can't be written, because its page is shared since fork()
+ * and can't be copied, kills. A write from here is repeated.
+ */
+static void own_stack(void)
+{
+	volatile char room[64 * 1024];
+	size_t i;
+
+	for (i = 0; i < sizeof(room); i += PAGE)
+		room[i] = 0;
 }
 
 static uint64_t rnd(uint64_t below)
@@ -228,11 +266,11 @@ static void track_writes(char *p, unsigned int nr)
 		.mode = UFFDIO_REGISTER_MODE_WP,
 	};
 
-	if (uffd >= 0 && ioctl(uffd, UFFDIO_REGISTER, &reg))
+	if (uffd >= 0 && TRY(ioctl(uffd, UFFDIO_REGISTER, &reg)))
 		fail("UFFDIO_REGISTER: %s", strerror(errno));
 }
 
-/* The steps. None fails for want of memory: guests have plenty. */
+/* The steps. None fails for want of memory, unless allocations are made to. */
 
 static void step_mprotect(void)
 {
@@ -241,7 +279,7 @@ static void step_mprotect(void)
 	int prot = prots[rnd(sizeof(prots) / sizeof(*prots))];
 	unsigned int nr, i = run_at(&nr);
 
-	if (mprotect(at(i), nr * PAGE, prot))
+	if (TRY(mprotect(at(i), nr * PAGE, prot)))
 		fail("mprotect: %s", strerror(errno));
 	note(i, nr, prot & PROT_WRITE ? "rw" : prot ? "ro" : "none");
 	while (nr--)
@@ -257,7 +295,7 @@ static void step_pkey(void)
 		skipped++;
 		return;
 	}
-	if (syscall(SYS_pkey_mprotect, at(i), nr * PAGE, PROT_READ | PROT_WRITE, lock ? pkey : 0))
+	if (TRY(syscall(SYS_pkey_mprotect, at(i), nr * PAGE, PROT_READ | PROT_WRITE, lock ? pkey : 0)))
 		fail("pkey_mprotect: %s", strerror(errno));
 	note(i, nr, "pkey");
 	while (nr--) {
@@ -270,7 +308,7 @@ static void step_dontneed(void)
 {
 	unsigned int nr, i = run_at(&nr);
 
-	if (madvise(at(i), nr * PAGE, MADV_DONTNEED))
+	if (TRY(madvise(at(i), nr * PAGE, MADV_DONTNEED)))
 		fail("MADV_DONTNEED: %s", strerror(errno));
 	note(i, nr, "dontneed");
 	/* What no longer is there need not be reported. */
@@ -310,14 +348,15 @@ static void step_advice(void)
 static void step_mremap(void)
 {
 	unsigned int i = rnd(PAGES);
-	char *p = mremap(at(i), PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere);
+	char *p = (char *)TRY(mremap(at(i), PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere));
 
 	if (p == MAP_FAILED)
 		fail("mremap: %s", strerror(errno));
 	check_page(i, p);
-	if (mremap(p, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at(i)) != at(i))
+	if ((char *)TRY(mremap(p, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at(i))) != at(i))
 		fail("mremap back: %s", strerror(errno));
-	if (mmap(elsewhere, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != elsewhere)
+	if ((char *)TRY(mmap(elsewhere, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+			     -1, 0)) != elsewhere)
 		fail("mmap: %s", strerror(errno));
 	note(i, 1, "mremap");
 	/* Moving a page takes it out of the userfaultfd. */
@@ -328,10 +367,11 @@ static void step_fork(void)
 {
 	unsigned int n;
 	int status;
-	pid_t child = fork();
+	pid_t child = TRY(fork());
 
 	if (child < 0)
 		fail("fork: %s", strerror(errno));
+	own_stack();
 	if (!child) {
 		uffd = -1;	/* the child's memory is not registered */
 		check_all();
@@ -362,15 +402,15 @@ static void step_soft_dirty(void)
 		/* KSM forgets soft-dirty, with the series and without. */
 		if (!model[i].dirtied || model[i].was_mergeable)
 			continue;
-		if (pread(pagemap, &entry, 8, (uintptr_t)at(i) / PAGE * 8) != 8)
+		if (TRY(pread(pagemap, &entry, 8, (uintptr_t)at(i) / PAGE * 8)) != 8)
 			fail("pagemap: %s", strerror(errno));
 		if (!(entry & SOFT_DIRTY)) {
 			print_past(i);
 			fail("page %u was written and is not soft-dirty", i);
 		}
 	}
-	fd = open("/proc/self/clear_refs", O_WRONLY);
-	if (fd < 0 || write(fd, "4", 1) != 1)
+	fd = TRY(open("/proc/self/clear_refs", O_WRONLY));
+	if (fd < 0 || TRY(write(fd, "4", 1)) != 1)
 		fail("clear_refs: %s", strerror(errno));
 	close(fd);
 	for (i = 0; i < PAGES; i++) {
@@ -398,6 +438,12 @@ static void step_scan(void)
 		return;
 	}
 	n = ioctl(pagemap, PAGEMAP_SCAN, &arg);
+	/* It may have protected some pages already, and does not say which. */
+	if (again(n)) {
+		for (i = 0; i < PAGES; i++)
+			model[i].written = false;
+		return;
+	}
 	if (n < 0)
 		fail("PAGEMAP_SCAN: %s", strerror(errno));
 	memset(seen, 0, sizeof(seen));
@@ -474,12 +520,24 @@ static void set_up(void)
 		       soft_dirty ? "yes" : "no", uffd >= 0 ? "yes" : "no", pkey >= 0 ? "yes" : "no");
 }
 
+/* Make allocations fail, of this process and its children. */
+static void starve_self(void)
+{
+	int fd = open("/proc/self/make-it-fail", O_WRONLY);
+
+	if (fd < 0 || write(fd, "1", 1) != 1)
+		fail("make-it-fail: %s", strerror(errno));
+	close(fd);
+}
+
 static void run_process(void)
 {
 	unsigned int total = 0, i, pick;
 	time_t end = time(NULL) + seconds;
 
 	set_up();
+	if (starve)
+		starve_self();
 	for (i = 0; i < sizeof(table) / sizeof(*table); i++)
 		total += table[i].weight;
 	for (; time(NULL) < end; steps++) {
@@ -489,8 +547,11 @@ static void run_process(void)
 		table[i].step();
 	}
 	check_all();
-	printf("torture: process %u: %llu steps, %llu faults as expected, %llu skipped\n", number,
+	printf("torture: process %u: %llu steps, %llu faults as expected, %llu skipped", number,
 	       (unsigned long long)steps, (unsigned long long)faults, (unsigned long long)skipped);
+	if (starve)
+		printf(", %llu refused for want of memory", (unsigned long long)refusals);
+	printf("\n");
 	fflush(stdout);
 	_exit(0);
 }
@@ -519,7 +580,7 @@ int main(int argc, char **argv)
 {
 	int opt, status, failed = 0;
 
-	while ((opt = getopt(argc, argv, "s:t:p:kh")) != -1) {
+	while ((opt = getopt(argc, argv, "s:t:p:fkh")) != -1) {
 		switch (opt) {
 		case 's':
 			seed = strtoull(optarg, NULL, 0);
@@ -530,11 +591,16 @@ int main(int argc, char **argv)
 		case 'p':
 			processes = atoi(optarg);
 			break;
+		case 'f':
+			starve = true;
+			break;
 		case 'k':
 			ksm = false;
 			break;
 		default:
-			printf("%s [-k] [-s SEED] [-t SECONDS] [-p PROCESSES]\n  -k: leave KSM alone\n", argv[0]);
+			printf("%s [-fk] [-s SEED] [-t SECONDS] [-p PROCESSES]\n"
+			       "  -f: allocations fail (CONFIG_FAULT_INJECTION)\n"
+			       "  -k: leave KSM alone\n", argv[0]);
 			return opt == 'h' ? 0 : 2;
 		}
 	}

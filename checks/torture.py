@@ -16,23 +16,39 @@ from guests.qemu import GUESTS
 from guests.selftests import headers
 from series.cmd import ROOT, main, say
 
+# Which allocations fail, if they are to: this share (per cent) of the processes' own.
+FAILING = """\
+for fault in failslab fail_page_alloc; do
+	cd /sys/kernel/debug/$fault || exit 1
+	echo Y > task-filter
+	echo N > ignore-gfp-wait
+	echo 2 > probability
+	echo -1 > times
+	echo 0 > verbose
+done
+echo 0 > /sys/kernel/debug/fail_page_alloc/min-order
+"""
 JOB = """\
 if mkswap /dev/ram0 > /dev/null 2>&1; then swapon /dev/ram0; fi
-/bin/torture -s {seed} -t {seconds} -p {processes}
+/bin/torture -s {seed} -t {seconds} -p {processes} {flags}
 """
 
 
-def torture(kind, seconds, seed, config="debug", kernel="series"):
+def torture(kind, seconds, seed, config="debug", kernel="series", starve=False, **options):
 	"""Run the program for @seconds with @seed in guest @kind; return its lines.
 
-	Raises ToolError if it failed, or the kernel did (see guests.qemu).
+	With @starve, allocations fail now and then, which takes a config with
+	fault injection. @options go to Guest. Raises ToolError if it failed, or
+	the kernel did (see guests.qemu).
 	"""
 	program = compile_static(ROOT / "checks" / "torture.c", "torture", f"-I{headers(config)}")
-	name = f"torture-{kernel}-{kind}"
-	job = JOB.format(seed=seed, seconds=seconds, processes=4)
-	machine = guest(kind, kernel, name, job, config=config, programs=[program], smp=number("SMP", 2),
-			append="kunit.autorun=0")
-	done = machine.run(name, timeout=180 + 4 * seconds).require()
+	name = f"torture-{kernel}-{config}-{kind}"
+	job = (FAILING if starve else "") + JOB.format(seed=seed, seconds=seconds, processes=4,
+						       flags="-f" if starve else "")
+	options.setdefault("smp", number("SMP", 2))
+	machine = guest(kind, kernel, name, job, config=config, programs=[program], append="kunit.autorun=0",
+			**options)
+	done = machine.run(name, timeout=300 + 4 * seconds).require()
 	return [line for line in done.lines if line.startswith("torture: ")]
 
 

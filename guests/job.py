@@ -12,7 +12,7 @@ from series.cmd import ToolError, build_dir
 # What a config needs on the kernel's command line.
 APPEND = {"debug": "page_table_check=on", "kasan": "page_table_check=on"}
 # Guests that the lean kernel can't be.
-CONFIGS = {"pvh": "pvh"}
+CONFIGS = {"pvh": "debug"}
 
 
 def number(name, default):

@@ -23,11 +23,13 @@ KERNELS = ("base", "series")
 CONFIG_SETS = {
 	"lean": ("lean", "kunit"),
 	"disk": ("lean", "kunit", "disk"),
-	"debug": ("lean", "kunit", "disk", "debug", "lockdep"),
+	"debug": ("lean", "kunit", "disk", "debug", "lockdep", "pvh"),
 	"noxen": ("lean", "kunit", "noxen"),
 	"upstream": ("lean", "kunit", "upstream"),
 	"kasan": ("lean", "kunit", "upstream", "disk", "debug", "lockdep", "kasan"),
-	"pvh": ("lean", "kunit", "pvh"),
+	"kcsan": ("lean", "kunit", "disk", "kcsan"),
+	"rt": ("lean", "kunit", "disk", "rt"),
+	"up": ("lean", "kunit", "disk", "up"),
 }
 SERIES_ONLY = "kunit-series"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from guests import qemu
 from guests.job import guest
-from guests.kernel import CONFIGS, make_command, source
+from guests.kernel import CONFIG_SETS, CONFIGS, make_command, source
 from series.cmd import EXIT_GUEST, EXIT_TESTS, ToolError, build_dir, main, run, say
 
 KINDS = (*qemu.KINDS, "um")
@@ -93,11 +93,11 @@ def run_on_um(kernel="series"):
 	return text, list(cases(results))
 
 
-def kunit(kind, kernel="series"):
-	"""Run the suites in guest @kind; return (text, [(case, status)])."""
+def kunit(kind, kernel="series", config="lean"):
+	"""Run the suites in guest @kind, @config unless it is UML; return (text, [(case, status)])."""
 	if kind not in KINDS:
 		raise ToolError(f"unknown GUEST '{kind}': known are {' '.join(KINDS)}")
-	return run_on_um(kernel) if kind == "um" else run_in_guest(kind, kernel)
+	return run_on_um(kernel) if kind == "um" else run_in_guest(kind, kernel, config=config)
 
 
 def _main():
@@ -106,8 +106,10 @@ def _main():
 			    help=f"one of: {' '.join(KINDS)}")
 	parser.add_argument("--kernel", default=os.environ.get("KERNEL") or "series",
 			    help="base or series")
+	parser.add_argument("--config", default=os.environ.get("CONFIG") or "lean",
+			    help=f"of the kernel; one of: {' '.join(CONFIG_SETS)}")
 	args = parser.parse_args()
-	text, results = kunit(args.guest, args.kernel)
+	text, results = kunit(args.guest, args.kernel, args.config)
 	print(text)
 	return EXIT_TESTS if any(s in ("FAIL", "ERROR") for _, s in results) else 0
 

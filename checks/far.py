@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Gates: the KUnit suites on other architectures, in their QEMU, by the kernel's own kunit.py."""
+import os
+
+from checks.targets import CONFIGS, TARGETS
+from guests.kunit import cases, kunit_tool
+from series.cmd import build_dir
+from series.tree import make_tree
+
+# Target of checks/targets.py: kunit.py's name for the architecture.
+ARCHS = {"arm64": "arm64", "s390": "s390", "powerpc": "powerpcle"}
+TIMEOUT = 600	# seconds, of the guest
+GOOD = {"PASS": True, "SKIP": None}
+
+
+def kunit_gate(name):
+	"""Return the gate that builds the series for @name of ARCHS and runs its suites."""
+	target, arch = TARGETS[name], ARCHS[name]
+
+	def gate():
+		target.compiler()
+		_, results = kunit_tool(
+			make_tree(), "run", f"--arch={arch}", f"--cross_compile={target.prefix}",
+			f"--kunitconfig={CONFIGS / f'kunit-{name}.config'}",
+			f"--build_dir={build_dir() / 'gates' / f'obj-kunit-{name}'}",
+			f"--make_options=CC=ccache {target.prefix}gcc",
+			f"--jobs={os.environ.get('J') or os.cpu_count()}", f"--timeout={TIMEOUT}",
+			env={"CCACHE_BASEDIR": str(build_dir()), "CCACHE_NOHASHDIR": "1"})
+		for case, status in cases(results):
+			yield case, GOOD.get(status, False), status if status not in GOOD else ""
+	gate.__doc__ = f"The KUnit suites pass on {name}, in QEMU."
+	return gate
