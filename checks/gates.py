@@ -11,6 +11,7 @@ import os
 import time
 
 from checks import static
+from checks.boot import boot
 from checks.compile import each_patch, whole_series
 from checks.far import ARCHS, kunit_gate
 from checks.lint import lint
@@ -48,6 +49,7 @@ GATES = {
 	"documentation": static.documentation,
 	"sparse": sparse,
 	**{f"compile-{name}": compile_gate(target) for name, target in TARGETS.items()},
+	"boot": boot,
 	**{f"kunit-{name}": kunit_gate(name) for name in ARCHS},
 }
 

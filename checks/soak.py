@@ -15,7 +15,9 @@ ends a run.
 import argparse
 import os
 import re
+import time
 
+from checks.kcsan import check_kcsan
 from checks.selftests import DISK, MMUS, run_selftest
 from checks.tally import Tally
 from checks.torture import torture
@@ -36,8 +38,9 @@ MEM = 3072
 
 
 def machine(config):
-	"""Return options of the guests for @config."""
-	return {"config": config, "smp": 1 if config == "up" else number("SMP", 2), "mem": number("MEM", MEM)}
+	"""Return options of the guests for @config, and of their runs."""
+	return {"config": config, "smp": 1 if config == "up" else number("SMP", 2), "mem": number("MEM", MEM),
+		"may_warn": config == "kcsan"}
 
 
 def check_kunit(tally, config, kind):
@@ -101,11 +104,14 @@ def check_soak(tally, config, minutes):
 	if not programs:
 		return
 	change_pte, race = programs
+	start = time.time()
 	for kind in GUESTS:
 		check_kunit(tally, config, kind)
 		check_race(tally, config, kind, race)
 		check_torture(tally, config, kind)
 	check_change_pte(tally, config, change_pte, minutes)
+	if config == "kcsan":
+		check_kcsan(tally, start, race, change_pte, {k: v for k, v in machine(config).items() if k != "may_warn"})
 
 
 def chosen(text):

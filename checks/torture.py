@@ -34,11 +34,12 @@ if mkswap /dev/ram0 > /dev/null 2>&1; then swapon /dev/ram0; fi
 """
 
 
-def torture(kind, seconds, seed, config="debug", kernel="series", starve=False, **options):
+def torture(kind, seconds, seed, config="debug", kernel="series", starve=False,
+	    may_warn=False, **options):
 	"""Run the program for @seconds with @seed in guest @kind; return its lines.
 
 	With @starve, allocations fail now and then, which takes a config with
-	fault injection. @options go to Guest. Raises ToolError if it failed, or
+	fault injection. @may_warn is that of Guest.run(), @options go to Guest. Raises ToolError if it failed, or
 	the kernel did (see guests.qemu).
 	"""
 	program = compile_static(ROOT / "checks" / "torture.c", "torture", f"-I{headers(config)}")
@@ -48,7 +49,7 @@ def torture(kind, seconds, seed, config="debug", kernel="series", starve=False, 
 	options.setdefault("smp", number("SMP", 2))
 	machine = guest(kind, kernel, name, job, config=config, programs=[program], append="kunit.autorun=0",
 			**options)
-	done = machine.run(name, timeout=300 + 4 * seconds).require()
+	done = machine.run(name, timeout=300 + 4 * seconds, may_warn=may_warn).require()
 	return [line for line in done.lines if line.startswith("torture: ")]
 
 

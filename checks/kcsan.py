@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Data races that KCSAN reported: which are in code that the series touches, and not in the base."""
+import re
+from pathlib import Path
+
+from checks.selftests import DISK, selftest_job
+from checks.static import touched
+from checks.torture import torture
+from guests.job import guest
+from guests.kernel import build, output
+from guests.qemu import GUESTS
+from series.cmd import ToolError, build_dir, run
+
+CONFIG = "kcsan"
+QUIET = "kunit.autorun=0"
+RACE_SECONDS = 5	# per case
+REPORT = re.compile(r"BUG: KCSAN: \S+ in (\w+)\S*(?: / (\w+))?")
+
+
+def reports(kernel, since):
+	"""Return {the functions of a race: log} of @kernel's runs after the time @since, from their logs."""
+	found = {}
+	for log in sorted((build_dir() / "log").glob(f"*{CONFIG}*.log")):
+		if log.stat().st_mtime < since or (f"base-{CONFIG}" in log.name) != (kernel == "base"):
+			continue
+		for match in REPORT.finditer(log.read_text(errors="replace")):
+			found.setdefault(frozenset(filter(None, match.groups())), Path(log))
+	return found
+
+
+def run_base(race, change_pte, seconds, options):
+	"""Run the races, torture and change_pte_test on the base, whatever comes of them but reports."""
+	build("base", CONFIG)
+	for kind in GUESTS:
+		jobs = [("races", selftest_job(race, f"-s {seconds} -d /disk", DISK), race, {})]
+		if kind == "bare":
+			jobs.append(("stress", selftest_job(change_pte, f"-v 2 -t stress -s {60 * seconds}"), change_pte,
+				     {"svm": True, "accel": "tcg"}))
+		for what, job, program, more in jobs:
+			name = f"soak-base-{CONFIG}-{kind}-{what}"
+			guest(kind, "base", name, job, programs=[program], append=QUIET, **options,
+			      **more).run(name, timeout=1200, may_warn=True)
+		try:
+			torture(kind, 60, 1, kernel="base", may_warn=True, **options)
+		except ToolError:
+			pass	# the base fails it under Xen
+
+
+def own_functions():
+	"""Return the names of all functions in objects that the series touches."""
+	names = set()
+	for path in touched(".c"):
+		for obj in (output("series", CONFIG) / path).parent.glob(f"{Path(path).stem}.o"):
+			names |= set(re.findall(r" [tT] (\w+)", run(["nm", obj]).stdout))
+	return names
+
+
+def check_kcsan(tally, since, race, change_pte, options):
+	"""Judge the races of runs after the time @since: those in touched code that the base has not are bad.
+
+	@race and @change_pte are the selftests, @options those of a guest.
+	"""
+	with tally.step("soak kcsan: the same on the base"):
+		run_base(race, change_pte, RACE_SECONDS, options)
+	series, base = reports("series", since), reports("base", since)
+	own = own_functions()
+	with tally.step("soak kcsan: no data race that the base has not"):
+		assert own, "no object of the series' own"
+		for names, log in series.items():
+			print(f"# race in {' / '.join(sorted(names))}: {'base too' if names in base else log.name}")
+		new = [" / ".join(sorted(names)) for names in series if names not in base and names & own]
+		assert not new, f"{'; '.join(new)}: see the logs"
