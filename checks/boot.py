@@ -8,7 +8,7 @@ from guests.kernel import image
 from guests.qemu import GUESTS, Guest
 from series import patches
 from series.cmd import ROOT, ToolError, jobs, run
-from series.tree import commit_series, git, make_tree
+from series.tree import commit_series, make_tree
 
 TARGET = Target("boot", "x86_64", ("lean", "kunit", "kunit-series"), ())
 TIMEOUT = 300	# seconds, of a guest
@@ -19,12 +19,7 @@ class Booter(Compiler):
 
 	def build(self, commit, label):
 		"""Check @commit out and build it; return the image. Raises ToolError if it does not build."""
-		git(self.tree, "checkout", "-q", "--force", "--detach", commit)
-		with self.log.open("a") as f:
-			f.write(f"== {label}\n")
-		if not self.configured or git(self.tree, "diff", "--name-only", self.configured, commit, "--", "*Kconfig*"):
-			self.configure()
-		self.configured = commit
+		self.switch(commit, label)
 		run([*self.target.make(self.tree, self.out), f"-j{jobs()}", "bzImage"], log=self.log,
 		    env={"CCACHE_BASEDIR": str(self.out.parent), "CCACHE_NOHASHDIR": "1", "CCACHE_DEPEND": "1"})
 		return image(self.out)

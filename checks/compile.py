@@ -176,14 +176,18 @@ class Compiler:
 					f"see {self.log}", EXIT_BUILD)
 		return outcome
 
-	def state(self, commit, label):
-		"""Check @commit out, compile, and return the Outcome against all states before."""
+	def switch(self, commit, label):
+		"""Check @commit out, and configure it if need be; the log gets @label."""
 		git(self.tree, "checkout", "-q", "--force", "--detach", commit)
 		with self.log.open("a") as f:
 			f.write(f"== {label}\n")
 		if not self.configured or git(self.tree, "diff", "--name-only", self.configured, commit, "--", "*Kconfig*"):
 			self.configure()
 		self.configured = commit
+
+	def state(self, commit, label):
+		"""Check @commit out, compile, and return the Outcome against all states before."""
+		self.switch(commit, label)
 		warnings, errors, objects, seconds = self.compile(self.goals)
 		new = sorted(f"{name}: {text}" for name, text in warnings - self.seen)
 		self.seen |= warnings

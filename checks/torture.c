@@ -173,27 +173,18 @@ static uint64_t word(uint64_t tag, unsigned int w)
 	return tag ? tag * 0x9e3779b97f4a7c15ULL + w : 0;
 }
 
-/* Returns whether the access was possible; the value lands in @value. */
-static bool try_read(volatile uint64_t *p, uint64_t *value)
+/* Reads *@p into *@value, or the other way round; returns whether that was possible. */
+static bool try_access(volatile uint64_t *p, uint64_t *value, bool write)
 {
 	if (sigsetjmp(escape, 1)) {
 		faults++;
 		return false;
 	}
 	expecting = true;
-	*value = *p;
-	expecting = false;
-	return true;
-}
-
-static bool try_write(volatile uint64_t *p, uint64_t value)
-{
-	if (sigsetjmp(escape, 1)) {
-		faults++;
-		return false;
-	}
-	expecting = true;
-	*p = value;
+	if (write)
+		*p = *value;
+	else
+		*value = *p;
 	expecting = false;
 	return true;
 }
@@ -206,7 +197,7 @@ static void check_page(unsigned int i, char *p)
 	unsigned int w;
 
 	for (w = 0; w < sizeof(words) / sizeof(*words); w++) {
-		bool did = try_read((uint64_t *)p + words[w], &value);
+		bool did = try_access((uint64_t *)p + words[w], &value, false);
 
 		if (did != readable)
 			fail("page %u, prot %d: read %s", i, model[i].prot,
@@ -223,10 +214,10 @@ static void check_page(unsigned int i, char *p)
 static void write_page(unsigned int i)
 {
 	bool writable = (model[i].prot & PROT_WRITE) && !model[i].locked_out;
-	uint64_t tag = 1 + rnd(TAGS);
+	uint64_t tag = 1 + rnd(TAGS), first = word(tag, 0);
 	uint64_t *p = (uint64_t *)at(i);
 	unsigned int w;
-	bool did = try_write(p, word(tag, 0));
+	bool did = try_access(p, &first, true);
 
 	if (did != writable)
 		fail("page %u, prot %d: write %s", i, model[i].prot,
