@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """make soak: tests that take long, on kernels that make test has no time to build.
 
-CONFIG= names one or more of them, default kasan:
-  kasan  KASAN, lockdep, KVM's own proofs; swap and ageing at work; failing allocations
+CONFIG= names one or more of them, default kasan and debug:
+  kasan  KASAN, lockdep, KVM's own proofs; swap and ageing at work; failing allocations;
+         on the metal only, Xen PV guests can't have KASAN
+  debug  the same less KASAN, swap and ageing, what make test has
   kcsan  data races: those that the base shows as well don't count
   rt     PREEMPT_RT
   up     no SMP, preemption anywhere
@@ -28,7 +30,9 @@ from guests.qemu import GUESTS, check_tools
 from guests.selftests import selftest
 from series.cmd import ROOT, ToolError, main
 
-CONFIGS = ("kasan", "kcsan", "rt", "up")
+CONFIGS = ("kasan", "debug", "kcsan", "rt", "up")
+METAL = ("kasan",)	# these do not boot under Xen PV
+INJECT = ("kasan", "debug")	# these can make allocations fail, and freeze tasks
 SWAP = "mkswap /dev/ram0 > /dev/null && swapon /dev/ram0 || exit 1"
 DISTURB = ROOT / "guests" / "jobs" / "disturb.sh"
 RACE_SECONDS = 5	# per case
@@ -63,12 +67,12 @@ def check_race(tally, config, kind, race):
 		done = re.search(r"^disturb: (\d+) times offline, (\d+) frozen", "\n".join(lines), re.M)
 		assert done and int(done[1]), "CPU 1 was never offline"
 		# Xen's PV guests suspend by the hypervisor only.
-		assert int(done[2]) or config != "kasan" or kind == "xen", "nothing was ever frozen"
+		assert int(done[2]) or config not in INJECT or kind == "xen", "nothing was ever frozen"
 
 
 def check_torture(tally, config, kind):
 	"""Change mappings at random; with allocations that fail if the kernel can."""
-	starve = config == "kasan"
+	starve = config in INJECT
 	with tally.step(f"soak {config} {kind}: torture{', failing allocations' if starve else ''}"):
 		lines = torture(kind, TORTURE_SECONDS, 1, starve=starve, **machine(config))
 		assert "torture: passed" in lines, f"{lines[-1:]}"
@@ -105,7 +109,7 @@ def check_soak(tally, config, minutes):
 		return
 	change_pte, race = programs
 	start = time.time()
-	for kind in GUESTS:
+	for kind in GUESTS if config not in METAL else ("bare",):
 		check_kunit(tally, config, kind)
 		check_race(tally, config, kind, race)
 		check_torture(tally, config, kind)
@@ -115,8 +119,8 @@ def check_soak(tally, config, minutes):
 
 
 def chosen(text):
-	"""Return the configs that @text names, default the first; raises ToolError for an unknown one."""
-	names = text.split() or CONFIGS[:1]
+	"""Return the configs that @text names, default the first two; raises ToolError for an unknown one."""
+	names = text.split() or CONFIGS[:2]
 	for name in names:
 		if name not in CONFIGS:
 			raise ToolError(f"unknown CONFIG '{name}' for make soak: known are {' '.join(CONFIGS)}")

@@ -70,10 +70,10 @@ class SoakTest(unittest.TestCase):
 	"""checks.soak knows its kernels."""
 
 	def test_configs(self):
-		"""One by default, several if named, and no unknown one."""
-		self.assertEqual(["kasan"], list(soak.chosen("")))
+		"""Two by default, several if named, and no unknown one."""
+		self.assertEqual(["kasan", "debug"], list(soak.chosen("")))
 		self.assertEqual(["rt", "up"], soak.chosen("rt up"))
-		with self.assertRaisesRegex(ToolError, "known are kasan kcsan rt up"):
+		with self.assertRaisesRegex(ToolError, "known are kasan debug kcsan rt up"):
 			soak.chosen("kassan")
 
 

@@ -23,10 +23,10 @@ KERNELS = ("base", "series")
 CONFIG_SETS = {
 	"lean": ("lean", "kunit"),
 	"disk": ("lean", "kunit", "disk"),
-	"debug": ("lean", "kunit", "disk", "debug", "lockdep", "pvh"),
+	"debug": ("lean", "kunit", "disk", "debug", "lockdep", "inject", "pvh"),
 	"noxen": ("lean", "kunit", "noxen"),
 	"upstream": ("lean", "kunit", "upstream"),
-	"kasan": ("lean", "kunit", "upstream", "disk", "debug", "lockdep", "kasan"),
+	"kasan": ("lean", "kunit", "upstream", "disk", "debug", "lockdep", "kasan", "inject"),
 	"kcsan": ("lean", "kunit", "disk", "kcsan"),
 	"rt": ("lean", "kunit", "disk", "rt"),
 	"up": ("lean", "kunit", "disk", "up"),
