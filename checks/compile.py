@@ -18,6 +18,8 @@ from series.tree import APPLIED, commit_series, git, make_tree
 
 # file:line:column: warning: text [-Woption], and objtool's and sparse's likes of it
 FINDING = re.compile(r"^(\S+?):(?:\d+:)?(?:\d+:)? *(warning|error|fatal error): (.*)$", re.M)
+# Of MODULE_INFO() and the like: Debian's sparse takes no __builtin_strlen() for a constant.
+NOT_CONSTANT = "bad constant expression"
 NOWHERE = ("Documentation/", "tools/", "MAINTAINERS", "mm/tests/.kunitconfig")
 
 
@@ -80,8 +82,9 @@ def findings(log, tree, out):
 class Compiler:
 	"""Compiles one target, state after state; remembers the findings so far."""
 
-	def __init__(self, target, goals=None, extra=("W=1",), name=None, root=ROOT):
-		self.target, self.extra = target, list(extra)
+	def __init__(self, target, goals=None, extra=("W=1",), name=None, root=ROOT, checker=False):
+		"""@checker: what make runs besides the compiler may call what the base has an error, too."""
+		self.target, self.extra, self.checker = target, list(extra), checker
 		self.goals = goals or target.paths()
 		self.tree, self.out = gate_tree(root), build_dir() / "gates" / f"obj-{target.name}"
 		self.log = build_dir() / "log" / f"gate-{name or target.name}.log"
@@ -162,8 +165,13 @@ class Compiler:
 			f.seek(before)
 			text = f.read()
 		warnings, errors = findings(text, self.tree, self.out)
+		if self.checker:
+			warnings |= {(e.partition(": ")[0], f"error: {e.partition(': ')[2]}") for e in errors
+				     if not e.endswith(NOT_CONSTANT)}
 		if done.returncode and not errors:
 			errors = [f"make failed ({done.returncode}): see {self.log}"]
+		elif self.checker:
+			errors = []
 		objects = len(re.findall(r"^  (?:CC|CHECK) .*\.o$|^  CHECK ", text, re.M))
 		return warnings, errors, objects, time.monotonic() - start
 
@@ -217,8 +225,8 @@ def each_patch(target, root=ROOT):
 
 
 def whole_series(target, name, extra=(), goals=None):
-	"""Yield one Outcome: the whole series against the base, with make's variables @extra."""
-	with Compiler(target, goals, extra, name) as compiler:
+	"""Yield one Outcome: the whole series against the base, with make's variables @extra for a checker."""
+	with Compiler(target, goals, extra, name, checker=True) as compiler:
 		base = compiler.base()
 		outcome = compiler.state(APPLIED, "whole series")
 		outcome.label += f" ({len(base.new)} findings in the base)"
