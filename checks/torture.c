@@ -354,15 +354,32 @@ static void step_mremap(void)
 	track_writes(at(i), 1);
 }
 
+/* Make allocations of this process, and of what it forks, fail or not. */
+static void set_starving(bool on)
+{
+	int fd;
+
+	if (!starve)
+		return;
+	fd = TRY(open("/proc/self/make-it-fail", O_WRONLY));
+	if (fd < 0 || TRY(write(fd, on ? "1" : "0", 1)) != 1)
+		fail("make-it-fail: %s", strerror(errno));
+	close(fd);
+}
+
 static void step_fork(void)
 {
 	unsigned int n;
 	int status;
-	pid_t child = TRY(fork());
+	pid_t child;
 
+	/* The kernel warns if there is no memory for a task's stack. */
+	set_starving(false);
+	child = fork();
 	if (child < 0)
 		fail("fork: %s", strerror(errno));
 	own_stack();
+	set_starving(true);
 	if (!child) {
 		uffd = -1;	/* the child's memory is not registered */
 		check_all();
@@ -511,24 +528,13 @@ static void set_up(void)
 		       soft_dirty ? "yes" : "no", uffd >= 0 ? "yes" : "no", pkey >= 0 ? "yes" : "no");
 }
 
-/* Make allocations fail, of this process and its children. */
-static void starve_self(void)
-{
-	int fd = open("/proc/self/make-it-fail", O_WRONLY);
-
-	if (fd < 0 || write(fd, "1", 1) != 1)
-		fail("make-it-fail: %s", strerror(errno));
-	close(fd);
-}
-
 static void run_process(void)
 {
 	unsigned int total = 0, i, pick;
 	time_t end = time(NULL) + seconds;
 
 	set_up();
-	if (starve)
-		starve_self();
+	set_starving(true);
 	for (i = 0; i < sizeof(table) / sizeof(*table); i++)
 		total += table[i].weight;
 	for (; time(NULL) < end; steps++) {
