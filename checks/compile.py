@@ -6,14 +6,14 @@ the base and without the other topics, and at the end to the whole series. At
 each state only the objects of checks/targets.py are compiled, with W=1; make
 knows which ones a patch concerns. A warning is new if it was not seen before.
 """
-import fcntl
+import contextlib
 import re
 import time
 from dataclasses import dataclass, field
 
 from guests.kernel import SERIES_ONLY, check_config, read_fragments
 from series import patches
-from series.cmd import EXIT_BUILD, ROOT, ToolError, build_dir, jobs, remove, run, say
+from series.cmd import EXIT_BUILD, ROOT, ToolError, build_dir, jobs, locked, remove, run, say
 from series.tree import APPLIED, commit_series, git, make_tree
 
 # file:line:column: warning: text [-Woption], and objtool's and sparse's likes of it
@@ -91,15 +91,10 @@ class Compiler:
 		self.seen, self.configured = set(), None
 		self.log.parent.mkdir(exist_ok=True)
 		self.log.write_text("")
-		self.alone = None
+		self.alone = contextlib.ExitStack()
 
 	def __enter__(self):
-		self.alone = (build_dir() / "gates" / "lock").open("w")
-		try:
-			fcntl.flock(self.alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
-		except OSError:
-			say(f"another make check uses {self.tree}: waiting for its end")
-			fcntl.flock(self.alone, fcntl.LOCK_EX)
+		self.alone.enter_context(locked(build_dir() / "gates" / "lock"))
 		return self
 
 	def __exit__(self, *_):

@@ -6,7 +6,7 @@ CONFIG= names one or more of them, default kasan and debug:
          on the metal only, Xen PV guests can't have KASAN
   debug  the same less KASAN, swap and ageing, what make test has
   kcsan  data races: those that the base shows as well don't count
-  rt     PREEMPT_RT
+  rt     PREEMPT_RT; on the metal only, Xen PV takes page table locks with interrupts off
   up     no SMP, preemption anywhere
 
 Each, bare and under Xen: KUnit, the races of mprotect(), also while CPUs come and
@@ -31,7 +31,7 @@ from guests.selftests import selftest
 from series.cmd import ROOT, ToolError, main
 
 CONFIGS = ("kasan", "debug", "kcsan", "rt", "up")
-METAL = ("kasan",)	# these do not boot under Xen PV
+METAL = ("kasan", "rt")	# these do not boot under Xen PV
 INJECT = ("kasan", "debug")	# these can make allocations fail, and freeze tasks
 SWAP = "mkswap /dev/ram0 > /dev/null && swapon /dev/ram0 || exit 1"
 DISTURB = ROOT / "guests" / "jobs" / "disturb.sh"

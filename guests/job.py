@@ -10,7 +10,12 @@ from series.cmd import ToolError, build_dir
 
 
 # What a config needs on the kernel's command line.
-APPEND = {"debug": "page_table_check=on", "kasan": "page_table_check=on"}
+APPEND = {
+	"debug": "page_table_check=on",
+	"kasan": "page_table_check=on",
+	# Without a constant TSC there is no KVM with PREEMPT_RT, and TCG has none.
+	"rt": "setcpuid=constant_tsc",
+}
 # Guests that the lean kernel can't be.
 CONFIGS = {"pvh": "debug"}
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from series import patches
 from series.base import base_worktree
-from series.cmd import (EXIT_CONFIG, EXIT_MISSING, ROOT, ToolError, build_dir, jobs, main, run,
-			say)
+from series.cmd import (EXIT_CONFIG, EXIT_MISSING, ROOT, ToolError, build_dir, jobs, locked, main,
+			run, say)
 from series.tree import make_tree, topic_worktree
 
 CONFIGS = ROOT / "guests" / "config"
@@ -137,19 +137,20 @@ def build(kernel, config, targets=("bzImage",)):
 		raise ToolError(f"unknown config '{config}': known are {' '.join(CONFIG_SETS)}")
 	tree = source(kernel)
 	out = output(kernel, config)
-	configure(tree, out, fragments(kernel, config))
-	state = built_from(tree, out, targets)
-	stamp = out / ".built-from"
-	if state and stamp.is_file() and stamp.read_text() == state:
-		return out
-	stamp.unlink(missing_ok=True)
-	log = build_dir() / "log" / f"build-{kernel}-{config}.log"
-	log.unlink(missing_ok=True)
-	say(f"building {kernel} kernel, config {config} (log: {log})")
-	run([*make_command(tree, out), *targets], log=log,
-	    env={"CCACHE_BASEDIR": str(out.parent), "CCACHE_NOHASHDIR": "1", "CCACHE_DEPEND": "1"})
-	if state:
-		stamp.write_text(state)
+	with locked(out / ".lock"):
+		configure(tree, out, fragments(kernel, config))
+		state = built_from(tree, out, targets)
+		stamp = out / ".built-from"
+		if state and stamp.is_file() and stamp.read_text() == state:
+			return out
+		stamp.unlink(missing_ok=True)
+		log = build_dir() / "log" / f"build-{kernel}-{config}.log"
+		log.unlink(missing_ok=True)
+		say(f"building {kernel} kernel, config {config} (log: {log})")
+		run([*make_command(tree, out), *targets], log=log,
+		    env={"CCACHE_BASEDIR": str(out.parent), "CCACHE_NOHASHDIR": "1", "CCACHE_DEPEND": "1"})
+		if state:
+			stamp.write_text(state)
 	return out
 
 

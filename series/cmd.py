@@ -6,6 +6,7 @@ is wrong and what to do, and an exit code that tells the kinds apart.
 """
 import contextlib
 import ctypes
+import fcntl
 import os
 import shlex
 import shutil
@@ -201,6 +202,19 @@ def replaced(path):
 			tmp.replace(path)
 	finally:
 		remove(tmp)
+
+
+@contextlib.contextmanager
+def locked(path):
+	"""Hold the lock file @path; says so if another process has it, and waits."""
+	Path(path).parent.mkdir(parents=True, exist_ok=True)
+	with Path(path).open("w", encoding="ascii") as lock:
+		try:
+			fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+		except OSError:
+			say(f"another make uses {Path(path).parent}: waiting for its end")
+			fcntl.flock(lock, fcntl.LOCK_EX)
+		yield
 
 
 def remove(path):
