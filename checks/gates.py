@@ -11,12 +11,13 @@ import os
 import time
 
 from checks import static
-from checks.boot import boot
+from checks.boot import boot_gate
 from checks.compile import each_patch, whole_series
 from checks.far import ARCHS, kunit_gate
 from checks.lint import lint
 from checks.tally import Tally
 from checks.targets import TARGETS
+from series import patches
 from series.cmd import ROOT, ToolError, build_dir, main, replaced
 
 
@@ -49,7 +50,7 @@ GATES = {
 	"documentation": static.documentation,
 	"sparse": sparse,
 	**{f"compile-{name}": compile_gate(target) for name, target in TARGETS.items()},
-	"boot": boot,
+	**{f"boot-{topic.partition('-')[0]}": boot_gate(topic) for topic in patches.topics()},
 	**{f"kunit-{name}": kunit_gate(name) for name in ARCHS},
 }
 
