@@ -18,7 +18,7 @@ from series.tree import make_tree
 
 OWN_MAINTAINERS = ROOT / "MAINTAINERS"
 PAGES = ("mm", "virt/kvm")		# folders of Documentation/ that the series touches
-LINE = re.compile(r"([\w./-]+):\d+(:\d+(-\d+)?)?:?")	# file:line, file:line:column-column
+LINE = re.compile(r"([\w./-]+):\d+(:\d+(-\d+)?)?:?|(?<=\bline) \d+")	# file:line, file:line:column-column, line n
 
 
 def touched(*endings):
@@ -36,7 +36,7 @@ def need(program, package):
 def without_lines(text, tree):
 	"""Return a Counter of a tool's lines less what differs between trees: path and line number."""
 	lines = (l.replace(f"{tree}/", "").strip() for l in text.splitlines())
-	return Counter(LINE.sub(r"\1:", l) for l in lines if l)
+	return Counter(LINE.sub(lambda m: f"{m[1]}:" if m[1] else "", l) for l in lines if l)
 
 
 def compare(name, findings):
