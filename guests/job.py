@@ -13,6 +13,8 @@ from series.cmd import ToolError, build_dir
 APPEND = {
 	"debug": "page_table_check=on",
 	"kasan": "page_table_check=on",
+	# It watches one in so many accesses; 4000 by default is too few for a slow machine.
+	"kcsan": "kcsan.skip_watch=500",
 	# Without a constant TSC there is no KVM with PREEMPT_RT, and TCG has none.
 	"rt": "setcpuid=constant_tsc",
 }
