@@ -3,7 +3,7 @@
 
 # Given to the tooling if they are set, on make's command line or in the environment.
 VARIABLES := O V J LINUX DL_DIR LLVM CC ARCH CROSS_COMPILE HOSTCC W C \
-	GUEST KERNEL HOST_KERNEL CONFIG FAULT SMP MEM MINUTES SECONDS SEED ACCEL XEN QEMU ROUNDS KEEP FORCE KERNEL_ORG TOPIC PREVIOUS GATE
+	GUEST KERNEL HOST_KERNEL CONFIG DEB_CONFIG BOOT FAULT SMP MEM MINUTES SECONDS SEED ACCEL XEN QEMU ROUNDS KEEP FORCE KERNEL_ORG TOPIC PREVIOUS GATE
 $(foreach v,$(VARIABLES),$(if $(filter undefined,$(origin $v)),,$(eval export $v)))
 
 # make's built-in default is not a choice of the user's.
@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help deps base series tree refresh mail kernel shell kunit bench bench-wall bench-dist profile report torture race run test check faults soak upstream-tests clean
+.PHONY: help deps base series tree refresh mail kernel deb shell kunit bench bench-wall bench-dist profile report torture race run test check faults soak upstream-tests clean
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -36,6 +36,7 @@ help:
 #:
 #: Kernels and guests
 #:   kernel    build a kernel                     KERNEL=base|series CONFIG=lean|debug|...
+#:   deb       kernel packages for a real machine  KERNEL= DEB_CONFIG=<file>|local; guests/DEB.md
 #:   shell     interactive shell in a guest       GUEST=<kind> KERNEL= SMP= MEM=
 #:   kunit     run the KUnit suites               GUEST=<kind>|um KERNEL= CONFIG= SMP=
 #:   bench     instructions per pte and hypercalls; GUEST= of: bare bare-noxen xen bare-disk xen-disk;
@@ -74,6 +75,9 @@ help:
 #:   SMP=1 MEM=2048     vCPUs and MiB of a guest; of domU, pvh and kvm, the machine's:
 #:                      the guest in it has as many vCPUs and half the memory
 #:   CONFIG=lean        a kernel's configuration: lean, disk, debug, noxen, upstream, kasan, kcsan, rt, up
+#:   DEB_CONFIG=<file>  make deb: start from this .config; local: from the running kernel's and its
+#:                      loaded modules; default x86_64_defconfig for Xen and common machines
+#:   BOOT=0             make deb: don't boot the packaged kernel in QEMU
 #:   J=2 V=1 LLVM=1 CC= jobs, verbosity and compiler, as in the kernel's build
 #:   TOPIC=1-<topic>    make mail: only this topic; default all
 #:   PREVIOUS=<commit>  make mail: range-diff against this commit; default tag sent/<topic>-v<n-1>
@@ -100,6 +104,10 @@ mail: deps
 
 kernel: deps
 	@$(PYTHON) -m guests.kernel $(or $(KERNEL),series)
+
+deb:
+	@series/deps --deb
+	@$(PYTHON) -m guests.deb $(or $(KERNEL),series)
 
 shell: deps
 	@$(PYTHON) -m guests.shell

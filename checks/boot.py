@@ -21,7 +21,7 @@ class Booter(Compiler):
 		"""Check @commit out and build it; return the image. Raises ToolError if it does not build."""
 		self.switch(commit, label)
 		run([*self.target.make(self.tree, self.out), f"-j{jobs()}", "bzImage"], log=self.log,
-		    env={"CCACHE_BASEDIR": str(self.out.parent), "CCACHE_NOHASHDIR": "1", "CCACHE_DEPEND": "1"})
+		    env={"CCACHE_BASEDIR": str(self.out.parent), "CCACHE_NOHASHDIR": "1"})
 		return image(self.out)
 
 	def boot(self, kernel, kind):

@@ -18,7 +18,7 @@ from series.cmd import main
 
 PARTS = ("tooling", "patches", "guests")
 UNIT_TESTS = ("checks.test_series", "checks.test_guests", "checks.test_mail", "checks.test_bench",
-	      "checks.test_gates", "checks.test_dist", "checks.test_checks")
+	      "checks.test_gates", "checks.test_dist", "checks.test_checks", "checks.test_deb")
 QUICK_GATES = ("maintainers", "kernel-doc")	# the others are for make check
 
 

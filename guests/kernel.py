@@ -39,11 +39,16 @@ def topic_kernels():
 	return {f"topic{topic.partition('-')[0]}": topic for topic in patches.topics()}
 
 
-def source(kernel):
-	"""Return the source tree of "base", "series" or "topic1"..., made if need be."""
+def check_kernel(kernel):
+	"""Raise ToolError unless @kernel is "base", "series" or "topic1"..."""
 	known = (*KERNELS, *topic_kernels())
 	if kernel not in known:
 		raise ToolError(f"unknown kernel '{kernel}': known are {' '.join(known)}")
+
+
+def source(kernel):
+	"""Return the source tree of "base", "series" or "topic1"..., made if need be."""
+	check_kernel(kernel)
 	if kernel in topic_kernels():
 		return topic_worktree(build_dir() / kernel / "linux", topic_kernels()[kernel])
 	return make_tree() if kernel == "series" else base_worktree()
@@ -148,7 +153,7 @@ def build(kernel, config, targets=("bzImage",)):
 		log.unlink(missing_ok=True)
 		say(f"building {kernel} kernel, config {config} (log: {log})")
 		run([*make_command(tree, out), *targets], log=log,
-		    env={"CCACHE_BASEDIR": str(out.parent), "CCACHE_NOHASHDIR": "1", "CCACHE_DEPEND": "1"})
+		    env={"CCACHE_BASEDIR": str(out.parent), "CCACHE_NOHASHDIR": "1"})
 		if state:
 			stamp.write_text(state)
 	return out

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0
+"""make deb: Debian packages of a kernel for real machines, by the kernel's own bindeb-pkg.
+
+Packages land in build/deb/<kernel>/ when they are complete and the kernel in them has
+booted, bare and as Xen's dom0. guests/DEB.md says how to install, boot and remove them.
+"""
+import argparse
+import gzip
+import os
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from guests.initramfs import initramfs
+from guests.job import number
+from guests.kernel import (CONFIGS, check_config, check_kernel, make_command, output, read_config,
+			   read_fragments, source)
+from guests.qemu import GUESTS, Guest
+from series.base import tree_version
+from series.cmd import EXIT_BUILD, EXIT_MISSING, ToolError, build_dir, main, replaced, run, say
+
+# What the default configuration is merged from, after x86_64_defconfig.
+UPSTREAM = ("kernel/configs/xen.config", "arch/x86/configs/xen.config", "kernel/configs/kvm_guest.config")
+MACHINE, ANY = "deb-machine", "deb"
+TOOLS = ("dpkg-buildpackage", "dpkg-deb", "dh_builddeb", "depmod", "rsync", "zstd")
+# What a guest needs built in to be heard, by kind.
+NEEDS = {"bare": ("BLK_DEV_INITRD", "RD_GZIP", "SERIAL_8250_CONSOLE"),
+	 "xen": ("BLK_DEV_INITRD", "RD_GZIP", "HVC_XEN", "XEN_PV_DOM0")}
+# One of these is loaded in the guest, the first that the package has as a plain .ko.
+MODULES = ("xfs", "btrfs", "ext4", "loop")
+JOB = """set -e
+cat /proc/version
+[ "$(uname -r)" = "{release}" ]
+case "$(uname -v)" in "#{revision} "*) ;; *) exit 1 ;; esac
+hypervisor=none
+if [ -e /sys/hypervisor/type ]; then hypervisor=$(cat /sys/hypervisor/type); fi
+[ "$hypervisor" = {hypervisor} ]
+for module in {modules}; do
+	busybox modprobe "$module"
+	grep "^$module " /proc/modules
+done
+"""
+BOOT_LIMIT = 600	# seconds
+
+
+def check_tools():
+	"""Raise ToolError if a program of Debian's packaging is missing."""
+	for name in TOOLS:
+		if not shutil.which(name):
+			raise ToolError(f"{name} not found: run 'series/deps --deb'", EXIT_MISSING)
+
+
+def running_config():
+	"""Return the text of the running kernel's configuration, or raise ToolError."""
+	packaged, proc = Path(f"/boot/config-{os.uname().release}"), Path("/proc/config.gz")
+	if packaged.is_file():
+		return packaged.read_text()
+	if proc.is_file():
+		return gzip.decompress(proc.read_bytes()).decode()
+	raise ToolError(f"DEB_CONFIG=local: neither {packaged} nor {proc} is there: name a .config instead", EXIT_MISSING)
+
+
+def given_config(given):
+	"""Return the text of the configuration that @given names: "local" or a file; None if it is empty."""
+	if not given:
+		return None
+	if given != "local" and not Path(given).is_file():
+		raise ToolError(f"DEB_CONFIG={given} is no file: name a kernel's .config, or 'local' for the "
+				"running kernel's and its loaded modules")
+	text = running_config() if given == "local" else Path(given).read_text(errors="replace")
+	if not re.search(r"^CONFIG_X86_64=y$", text, re.M):
+		raise ToolError(f"DEB_CONFIG={given} is no complete configuration of an x86_64 kernel "
+				"(it lacks CONFIG_X86_64=y): take one from /boot/config-*")
+	return text
+
+
+def configure(tree, out, given, log):
+	"""Write out/.config from DEB_CONFIG=@given; raise ToolError naming options that were lost."""
+	text = given_config(given)
+	make, dotconfig = make_command(tree, out), out / ".config"
+	names = (ANY,) if text else (MACHINE, ANY)
+	files = [CONFIGS / f"{name}.config" for name in names]
+	out.mkdir(parents=True, exist_ok=True)
+	if text:
+		dotconfig.write_text(text)
+		run([*make, "olddefconfig"], log=log)
+		if given == "local":
+			run([*make, "localmodconfig"], log=log)
+	else:
+		run([*make, "x86_64_defconfig"], log=log)
+		files = [*(tree / name for name in UPSTREAM), *files]
+	before = read_config(dotconfig)
+	run(["scripts/kconfig/merge_config.sh", "-m", "-O", out, dotconfig, *files], cwd=tree, log=log)
+	run([*make, "olddefconfig"], log=log)
+	# Keys are only a question where the kernel checks signatures.
+	wanted = {k: v for k, v in read_fragments(names).items() if v != '""' or before.get(k, v) != v}
+	check_config(wanted, dotconfig)
+	if text:
+		asked = dict(re.findall(r"^(CONFIG_\w+)=([ym])$", text, re.M))
+		lost = sorted(asked.keys() - read_config(dotconfig).keys())
+		(out / "lost-options").write_text("".join(f"{name}\n" for name in lost))
+		say(f"{len(lost)} of {len(asked)} options of DEB_CONFIG={given} are not set: {out}/lost-options")
+
+
+def identity(tree, kernel):
+	"""Return (make's variables, environment) that name the packages, from the tree's last commit.
+
+	Nothing of the machine or the clock is in them.
+	"""
+	def git(*args):
+		return run(["git", "-C", tree, *args]).stdout.strip()
+	seconds, commit = git("log", "-1", "--format=%ct %h", "--abbrev=12").split()
+	changed = ".changed" if git("status", "--porcelain", "--untracked-files=no") else ""
+	when = time.gmtime(int(seconds))
+	version = f"{tree_version(tree)}+{time.strftime('%Y%m%d', when)}-g{commit}{changed}"
+	# The part after the last dash is also the build's number: "uname -v" begins with it.
+	variables = {"LOCALVERSION": "-modify-prot" if kernel == "series" else f"-{kernel}",
+		     "KDEB_PKGVERSION": version, "KDEB_CHANGELOG_DIST": "unstable",
+		     "KBUILD_BUILD_TIMESTAMP": time.strftime("%a %b %e %H:%M:%S UTC %Y", when)}
+	return variables, {"SOURCE_DATE_EPOCH": seconds}
+
+
+def bindeb(tree, out, kernel, log):
+	"""Build and package what is configured in @out; return the image's and the headers' package."""
+	variables, env = identity(tree, kernel)
+	for old in out.parent.glob("*.deb"):
+		old.unlink()
+	# mkdebian dates the changelog by the clock.
+	date = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(int(env["SOURCE_DATE_EPOCH"])))
+	script = out.parent / "changelog.sed"
+	script.write_text(f"s/^\\( -- .*>\\).*/\\1  {date}/\n")
+	variables["DPKG_FLAGS"] = f"--hook-binary='sed -i -f {script} debian/changelog'"
+	# A kernel is not linked again only because its name and date change.
+	stamp, linked_as = out.parent / "linked-as", f"{variables['KDEB_PKGVERSION']} {env['SOURCE_DATE_EPOCH']}\n"
+	if not stamp.is_file() or stamp.read_text() != linked_as:
+		(out / "vmlinux.unstripped").unlink(missing_ok=True)
+	# In depend mode ccache overlooks .incbin: it takes the piggy.o of an earlier kernel for this one's if
+	# both compress to the same length. The extra file keeps apart what other builds stored in that mode.
+	ccache = {"CCACHE_BASEDIR": str(out.parent.parent), "CCACHE_NOHASHDIR": "1", "CCACHE_NODEPEND": "1",
+		  "CCACHE_EXTRAFILES": str(CONFIGS / f"{ANY}.config")}
+	run([*make_command(tree, out), *(f"{k}={v}" for k, v in variables.items()), "bindeb-pkg"], log=log,
+	    env={**env, **ccache})
+	stamp.write_text(linked_as)
+	release = (out / "include" / "config" / "kernel.release").read_text().strip()
+	debs = [out.parent / f"linux-{what}-{release}_{variables['KDEB_PKGVERSION']}_amd64.deb"
+		for what in ("image", "headers")]
+	for deb in debs:
+		if not deb.is_file():
+			raise ToolError(f"bindeb-pkg left no {deb.name}: see {log}", EXIT_BUILD)
+	return debs
+
+
+def pick_module(root, release):
+	"""Return (name, files below @root it needs) of a module to load; ("", []) if there is none."""
+	folder = root / "lib" / "modules" / release
+	index = (folder / "modules.dep").read_text() if (folder / "modules.dep").is_file() else ""
+	for name in MODULES:
+		if match := re.search(rf"^(\S*/{name}\.ko):(.*)$", index, re.M):
+			names = ["modules.dep", match[1], *match[2].split()]
+			return name, [(f"/lib/modules/{release}/{n}", folder / n) for n in names]
+	return "", []
+
+
+def boot(kernel, deb, config, kind, tree):
+	"""Boot the kernel in package @deb in a guest of @kind and load a module of it."""
+	if missing := [o for o in NEEDS[kind] if config.get(f"CONFIG_{o}") != "y"]:
+		say(f"not booted, {kind}: this configuration has no CONFIG_{missing[0]}=y")
+		return
+	name = f"deb-{kernel}-{kind}"
+	with tempfile.TemporaryDirectory(dir=build_dir()) as tmp:
+		root = Path(tmp)
+		run(["dpkg-deb", "-x", deb, root])
+		image, = (root / "boot").glob("vmlinuz-*")
+		release = image.name.partition("-")[2]
+		module, files = pick_module(root, release)
+		if not module:
+			say(f"no plain module of {' '.join(MODULES)} in {deb.name}: none is loaded")
+		revision = deb.name.split("_")[1].rpartition("-")[2]
+		job = JOB.format(release=release, revision=revision, modules=module, hypervisor="xen" if kind == "xen" else "none")
+		guest = Guest(kind, image, initramfs(tree, name, job, files=files), smp=number("SMP", 2),
+			      mem=number("MEM", 2048), accel=os.environ.get("ACCEL") or "auto")
+		result = guest.run(name, timeout=BOOT_LIMIT).require()
+	line = next(l for l in result.lines if l.startswith("Linux version "))
+	say(f"booted, {kind}, {result.seconds:.0f} s, module {module or '-'}: {' '.join(line.split()[:3])}")
+
+
+def package(kernel="series", given="", boot_it=True):
+	"""Build the packages of @kernel with DEB_CONFIG=@given; return their paths in build/deb/@kernel.
+
+	Raises ToolError for an unknown kernel or configuration, a missing tool, lost
+	options, a failed build and a package whose kernel does not boot; packages of an
+	earlier run are then as they were.
+	"""
+	check_kernel(kernel)
+	given_config(given)
+	check_tools()
+	tree = source(kernel)
+	out = output(kernel, "deb") / "obj"	# bindeb-pkg leaves packages in its parent
+	log = build_dir() / "log" / f"deb-{kernel}.log"
+	log.unlink(missing_ok=True)
+	configure(tree, out, given, log)
+	say(f"building packages of the {kernel} kernel (log: {log})")
+	debs = bindeb(tree, out, kernel, log)
+	for kind in GUESTS if boot_it else ():
+		boot(kernel, debs[0], read_config(out / ".config"), kind, tree)
+	final = build_dir() / "deb" / kernel
+	with replaced(final) as tmp:
+		tmp.mkdir()
+		for deb in debs:
+			shutil.copy(deb, tmp)
+	return [final / deb.name for deb in debs]
+
+
+def _main():
+	parser = argparse.ArgumentParser(description=__doc__,
+					 formatter_class=argparse.RawDescriptionHelpFormatter)
+	parser.add_argument("kernel", nargs="?", default="series", help="base, series, or topic1... for one topic alone")
+	parser.add_argument("--config", default=os.environ.get("DEB_CONFIG") or "", metavar="FILE|local",
+			    help="a .config, or 'local' for that of the running kernel with only the modules that are "
+			    "loaded (localmodconfig); default x86_64_defconfig for Xen and common machines")
+	parser.add_argument("--no-boot", action="store_true", default=os.environ.get("BOOT") == "0",
+			    help="don't boot the packaged kernel in QEMU (BOOT=0)")
+	args = parser.parse_args()
+	for deb in package(args.kernel, args.config, not args.no_boot):
+		print(f"{deb} ({deb.stat().st_size / 1e6:.1f} MB)")
+	return 0
+
+
+if __name__ == "__main__":
+	main(_main)
