@@ -4,7 +4,7 @@ from checks.compile import Compiler, concerns
 from checks.targets import Target
 from guests import kunit
 from guests.initramfs import initramfs
-from guests.kernel import image
+from guests.kernel import ccache, image
 from guests.qemu import GUESTS, Guest
 from series import patches
 from series.cmd import ROOT, ToolError, jobs, run
@@ -20,8 +20,7 @@ class Booter(Compiler):
 	def build(self, commit, label):
 		"""Check @commit out and build it; return the image. Raises ToolError if it does not build."""
 		self.switch(commit, label)
-		run([*self.target.make(self.tree, self.out), f"-j{jobs()}", "bzImage"], log=self.log,
-		    env={"CCACHE_BASEDIR": str(self.out.parent), "CCACHE_NOHASHDIR": "1"})
+		run([*self.target.make(self.tree, self.out), f"-j{jobs()}", "bzImage"], log=self.log, env=ccache(self.out.parent))
 		return image(self.out)
 
 	def boot(self, kernel, kind):

@@ -11,7 +11,7 @@ import re
 import time
 from dataclasses import dataclass, field
 
-from guests.kernel import SERIES_ONLY, check_config, read_fragments
+from guests.kernel import SERIES_ONLY, ccache, check_config, read_fragments
 from series import patches
 from series.cmd import EXIT_BUILD, ROOT, ToolError, build_dir, jobs, locked, remove, run, say
 from series.tree import APPLIED, commit_series, git, make_tree
@@ -154,8 +154,7 @@ class Compiler:
 		here = [g for g in goals if g.endswith("/") or self.builds(g)]
 		before = self.log.stat().st_size
 		argv = [*self.target.make(self.tree, self.out), f"-j{jobs()}", "-k", *self.extra, *extra, *here]
-		done = run(argv, log=self.log, check=False,
-			   env={"CCACHE_BASEDIR": str(build_dir()), "CCACHE_NOHASHDIR": "1"})
+		done = run(argv, log=self.log, check=False, env=ccache(build_dir()))
 		with self.log.open(errors="replace") as f:
 			f.seek(before)
 			text = f.read()

@@ -3,6 +3,7 @@
 import os
 
 from checks.targets import CONFIGS, TARGETS
+from guests.kernel import ccache
 from guests.kunit import cases, kunit_tool
 from series.cmd import build_dir
 from series.tree import make_tree
@@ -25,7 +26,7 @@ def kunit_gate(name):
 			f"--build_dir={build_dir() / 'gates' / f'obj-kunit-{name}'}",
 			f"--make_options=CC=ccache {target.prefix}gcc",
 			f"--jobs={os.environ.get('J') or os.cpu_count()}", f"--timeout={TIMEOUT}",
-			env={"CCACHE_BASEDIR": str(build_dir()), "CCACHE_NOHASHDIR": "1"})
+			env=ccache(build_dir()))
 		for case, status in cases(results):
 			yield case, GOOD.get(status, False), status if status not in GOOD else ""
 	gate.__doc__ = f"The KUnit suites pass on {name}, in QEMU."

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from checks.tally import Tally
 from guests.job import guest
-from guests.kernel import build, image, make_command, source
+from guests.kernel import build, ccache, image, make_command, source
 from guests.qemu import check_tools
 from guests.selftests import selftest
 from series.cmd import EXIT_PATCH, ToolError, build_dir, main, remove, run
@@ -163,8 +163,7 @@ def check_faults(tally, chosen):
 			apply(fault, tree)
 			log = build_dir() / "log" / f"build-fault-{fault.name}.log"
 			log.unlink(missing_ok=True)
-			run([*make_command(tree, objects), "bzImage"], log=log,
-			    env={"CCACHE_BASEDIR": str(objects.parent), "CCACHE_NOHASHDIR": "1"})
+			run([*make_command(tree, objects), "bzImage"], log=log, env=ccache(objects.parent))
 			built = True
 		for number, test in enumerate(fault.tests if built else ()):
 			with tally.step(f"fault {fault.name}: {test.kind} {' '.join(test.words)}: noticed"):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from guests.initramfs import initramfs
 from guests.job import number
-from guests.kernel import (CONFIGS, check_config, check_kernel, make_command, output, read_config,
+from guests.kernel import (CONFIGS, ccache, check_config, check_kernel, make_command, output, read_config,
 			   read_fragments, source)
 from guests.qemu import GUESTS, Guest
 from series.base import tree_version
@@ -136,12 +136,8 @@ def bindeb(tree, out, kernel, log):
 	stamp, linked_as = out.parent / "linked-as", f"{variables['KDEB_PKGVERSION']} {env['SOURCE_DATE_EPOCH']}\n"
 	if not stamp.is_file() or stamp.read_text() != linked_as:
 		(out / "vmlinux.unstripped").unlink(missing_ok=True)
-	# In depend mode ccache overlooks .incbin: it takes the piggy.o of an earlier kernel for this one's if
-	# both compress to the same length. The extra file keeps apart what other builds stored in that mode.
-	ccache = {"CCACHE_BASEDIR": str(out.parent.parent), "CCACHE_NOHASHDIR": "1", "CCACHE_NODEPEND": "1",
-		  "CCACHE_EXTRAFILES": str(CONFIGS / f"{ANY}.config")}
 	run([*make_command(tree, out), *(f"{k}={v}" for k, v in variables.items()), "bindeb-pkg"], log=log,
-	    env={**env, **ccache})
+	    env={**env, **ccache(out.parent.parent)})
 	stamp.write_text(linked_as)
 	release = (out / "include" / "config" / "kernel.release").read_text().strip()
 	debs = [out.parent / f"linux-{what}-{release}_{variables['KDEB_PKGVERSION']}_amd64.deb"

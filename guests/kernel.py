@@ -82,6 +82,15 @@ def make_command(tree, out):
 	return [*argv, "KBUILD_BUILD_USER=modify-prot", "KBUILD_BUILD_HOST=localhost"]
 
 
+def ccache(folder):
+	"""Return the environment by which ccache shares objects of trees below different @folder.
+
+	Not in depend mode, which overlooks .incbin: a kernel's compressed payload
+	would be taken from an earlier kernel of the same size.
+	"""
+	return {"CCACHE_BASEDIR": str(folder), "CCACHE_NOHASHDIR": "1", "CCACHE_NODEPEND": "1"}
+
+
 def read_fragments(names, folder=CONFIGS):
 	"""Return {symbol: value} that the fragments ask for; "n" for "is not set"."""
 	wanted = {}
@@ -152,8 +161,7 @@ def build(kernel, config, targets=("bzImage",)):
 		log = build_dir() / "log" / f"build-{kernel}-{config}.log"
 		log.unlink(missing_ok=True)
 		say(f"building {kernel} kernel, config {config} (log: {log})")
-		run([*make_command(tree, out), *targets], log=log,
-		    env={"CCACHE_BASEDIR": str(out.parent), "CCACHE_NOHASHDIR": "1"})
+		run([*make_command(tree, out), *targets], log=log, env=ccache(out.parent))
 		if state:
 			stamp.write_text(state)
 	return out

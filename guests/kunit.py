@@ -14,7 +14,7 @@ from pathlib import Path
 
 from guests import qemu
 from guests.job import guest
-from guests.kernel import CONFIG_SETS, CONFIGS, make_command, source
+from guests.kernel import CONFIG_SETS, CONFIGS, ccache, make_command, source
 from series.cmd import EXIT_GUEST, EXIT_TESTS, ToolError, build_dir, main, run, say
 
 KINDS = (*qemu.KINDS, "um")
@@ -89,7 +89,7 @@ def run_on_um(kernel="series"):
 				   f"--build_dir={build_dir() / ('obj-um-' + kernel)}",
 				   f"--make_options={cc}", f"--jobs={os.environ.get('J') or os.cpu_count()}",
 				   "--timeout=300",
-				   env={"CCACHE_BASEDIR": str(build_dir()), "CCACHE_NOHASHDIR": "1"})
+				   env=ccache(build_dir()))
 	return text, list(cases(results))
 
 
