@@ -168,7 +168,8 @@ static void change_by_others_is_noticed(struct kunit *test)
 		put(ctx, 1, second);
 		unlock_entry(ctx);
 
-		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+		/* arm64's set_ptes() has a check of its own against this. */
+		KUNIT_EXPECT_GE(test, KUNIT_SUPPRESSED_WARNING_COUNT(), 1);
 	}
 }
 
