@@ -83,7 +83,7 @@ def make_command(tree, out):
 
 
 def ccache(folder):
-	"""Return the environment by which ccache shares objects of trees below different @folder.
+	"""Return the environment by which ccache takes paths below @folder as relative, to share objects.
 
 	Not in depend mode, which overlooks .incbin: a kernel's compressed payload
 	would be taken from an earlier kernel of the same size.
