@@ -115,7 +115,7 @@ class Compiler:
 		fragment = self.out / "fragment"
 		fragment.write_text("".join(f"{k}={v}\n" if v != "n" else f"# {k} is not set\n"
 					    for k, v in wanted.items()))
-		run([*self.target.make(self.tree, self.out), f"KCONFIG_ALLCONFIG={fragment}", "allnoconfig"],
+		run([*self.target.make(self.tree, self.out), f"KCONFIG_ALLCONFIG={fragment}", self.target.start],
 		    log=self.log)
 		check_config(wanted, self.out / ".config")
 
@@ -225,3 +225,11 @@ def whole_series(target, name, extra=(), goals=None):
 		outcome = compiler.state(APPLIED, "whole series")
 		outcome.label += f" ({len(base.new)} findings in the base)"
 		yield outcome
+
+
+def whole_folders(target, root=ROOT):
+	"""Yield one Outcome: all of @target's folders with the whole series, without a warning (no W=1)."""
+	with Compiler(target, target.folders, (), f"folders-{target.name}", root) as compiler:
+		make_tree(root)
+		compiler.forget()
+		yield compiler.state(APPLIED, f"whole series, {' '.join(target.folders)}")

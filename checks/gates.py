@@ -12,11 +12,11 @@ import time
 
 from checks import static
 from checks.boot import boot_gate
-from checks.compile import each_patch, whole_series
+from checks.compile import each_patch, whole_folders, whole_series
 from checks.far import ARCHS, kunit_gate
 from checks.lint import lint
 from checks.tally import Tally
-from checks.targets import TARGETS
+from checks.targets import ALLMOD, TARGETS
 from series import patches
 from series.cmd import ROOT, ToolError, build_dir, main, replaced
 
@@ -31,6 +31,15 @@ def compile_gate(target, root=ROOT):
 		for outcome in each_patch(target, root):
 			yield outcome.label, outcome.good(), outcome.text()
 	gate.__doc__ = f"Each patch compiles for {target.name} without new warnings (W=1)."
+	return gate
+
+
+def folders_gate(target):
+	"""Return the gate that compiles whole folders for @target."""
+	def gate():
+		for outcome in whole_folders(target):
+			yield outcome.label, outcome.good(), outcome.text()
+	gate.__doc__ = f"The folders that the series touches compile as a whole for {target.name}, without a warning."
 	return gate
 
 
@@ -50,6 +59,7 @@ GATES = {
 	"documentation": static.documentation,
 	"sparse": sparse,
 	**{f"compile-{name}": compile_gate(target) for name, target in TARGETS.items()},
+	**{f"folders-{target.name}": folders_gate(target) for target in (*TARGETS.values(), ALLMOD) if target.folders},
 	**{f"boot-{topic.partition('-')[0]}": boot_gate(topic) for topic in patches.topics()},
 	**{f"kunit-{name}": kunit_gate(name) for name in ARCHS},
 }

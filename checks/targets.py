@@ -29,14 +29,15 @@ KVM_X86 = ("arch/x86/kvm/x86", "arch/x86/kvm/mmu/mmu", "arch/x86/kvm/mmu/spte", 
 
 @dataclass(frozen=True)
 class Target:
-	"""One configuration to compile for; @fragments are merged in order onto allnoconfig."""
+	"""One configuration to compile for; @fragments are merged in order onto @start."""
 	name: str
 	arch: str
 	fragments: tuple
 	objects: tuple
 	prefix: str = ""	# of the cross compiler
 	llvm: bool = False
-	folders: tuple = ()	# compiled as a whole once the whole series is applied
+	folders: tuple = ()	# the gate folders-<name> compiles all that is in them
+	start: str = "allnoconfig"	# what the fragments are merged onto
 
 	@property
 	def srcarch(self):
@@ -102,8 +103,12 @@ TARGETS = {t.name: t for t in (
 				       KVM_MAIN, "arch/powerpc/kvm/book3s_64_mmu_hv"),
 	       "powerpc64le-linux-gnu-", folders=("mm/", "arch/powerpc/kvm/")),
 	Target("riscv", "riscv", (*FAR, "riscv"), MM + THP + NOTIFIER + (KVM_MAIN, "arch/riscv/kvm/mmu"),
-	       "riscv64-linux-gnu-", folders=("mm/", "arch/riscv/kvm/")),
+	       "riscv64-linux-gnu-", folders=("mm/",)),
 	Target("loongarch", "loongarch", (*FAR, "loongarch"), MM + THP + NOTIFIER + (KVM_MAIN, "arch/loongarch/kvm/mmu"),
-	       llvm=True),
+	       llvm=True, folders=("mm/", "arch/loongarch/kvm/")),
 	Target("clang", "x86_64", X86_FRAGMENTS, MM + THP + NOTIFIER + LAZY + X86 + XEN + KVM_X86, llvm=True),
 )}
+# As much enabled as can be: for the gate folders-allmod alone.
+ALLMOD = Target("allmod", "x86_64", ("allmod",), (), start="allmodconfig",
+		folders=("mm/", "lib/kunit/", "arch/x86/kernel/", "arch/x86/mm/", "arch/x86/xen/", "arch/x86/kvm/"))
+

@@ -20,6 +20,7 @@ SUBLEVEL = 4
 mrproper:
 allnoconfig:
 	@grep -v '=n' $(KCONFIG_ALLCONFIG) > $(O)/.config || :
+mm/: mm/code.o mm/tests/new.o
 mm/%.o: force
 	@mkdir -p $(dir $(O)/$@)
 	@echo "  CC      $@"
@@ -63,6 +64,16 @@ class CompileGate(FakeCase):
 		self.assertFalse(second.good())
 		self.assertIn("mm/tests/new.c: ‘b’ defined but not used", second.text())
 		self.assertTrue(whole.good(), "it is not new any more")
+
+	def test_folders_compile_without_a_warning(self):
+		target = targets.Target("fake", "x86_64", (), (), folders=("mm/",))
+		clean, = compiling.whole_folders(target, self.root)
+		self.assertTrue(clean.good(), clean.text())
+		self.assertEqual(clean.compiled, 2)
+		self.unused_variable_in_second()
+		warned, = compiling.whole_folders(target, self.root)
+		self.assertIn("‘b’ defined but not used", warned.text())
+		self.assertFalse(warned.good())
 
 	def test_warnings_of_the_base_do_not_count(self):
 		code = self.linux / "mm" / "code.c"
