@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Gates: each patch of a topic boots, bare and under Xen, and fails no KUnit case that the base does not."""
-from checks.compile import Compiler, concerns
+from checks.compile import Compiler, concerns, write_fragment
 from checks.targets import Target
 from guests import kunit
 from guests.initramfs import initramfs
-from guests.kernel import ccache, image
+from guests.kernel import ccache, configure, image, make_command
 from guests.qemu import GUESTS, Guest
 from series import patches
-from series.cmd import ROOT, ToolError, jobs, run
+from series.cmd import ROOT, ToolError, run
 from series.tree import commit_series, make_tree
 
 TARGET = Target("boot", "x86_64", ("lean", "kunit", "kunit-series"), ())
@@ -17,10 +17,16 @@ TIMEOUT = 300	# seconds, of a guest
 class Booter(Compiler):
 	"""Builds the lean kernel of one state after the other, and boots it."""
 
+	def configure(self):
+		"""Write .config as for the guests' kernels: with what is new to allnoconfig at its default."""
+		fragment = write_fragment(self.out / "fragment.config", self.wanted())
+		(self.out / ".fragments").unlink(missing_ok=True)
+		configure(self.tree, self.out, [fragment.stem], self.out)
+
 	def build(self, commit, label):
 		"""Check @commit out and build it; return the image. Raises ToolError if it does not build."""
 		self.switch(commit, label)
-		run([*self.target.make(self.tree, self.out), f"-j{jobs()}", "bzImage"], log=self.log, env=ccache(self.out.parent))
+		run([*make_command(self.tree, self.out), "bzImage"], log=self.log, env=ccache(self.out.parent))
 		return image(self.out)
 
 	def boot(self, kernel, kind):

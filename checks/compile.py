@@ -101,23 +101,21 @@ class Compiler:
 		self.alone.close()
 
 	def configure(self):
-		"""Write .config for the state that is checked out.
+		"""Write .config for the state that is checked out; raises ToolError if a requested option does not survive."""
+		wanted = self.wanted()
+		fragment = write_fragment(self.out / "fragment.config", wanted)
+		run([*self.target.make(self.tree, self.out), f"KCONFIG_ALLCONFIG={fragment}", self.target.start],
+		    log=self.log)
+		check_config(wanted, self.out / ".config")
 
-		Raises ToolError if a requested option does not survive; suites that
-		only come with the series are not asked of a state without them.
-		"""
+	def wanted(self):
+		"""Return {symbol: value} of the fragments, less suites that the state that is checked out lacks."""
 		wanted = {}
 		for path in self.target.fragment_files():
 			for symbol, value in read_fragments([path.stem], path.parent).items():
 				if path.stem != SERIES_ONLY or self.knows(symbol):
 					wanted[symbol] = value
-		self.out.mkdir(parents=True, exist_ok=True)
-		fragment = self.out / "fragment"
-		fragment.write_text("".join(f"{k}={v}\n" if v != "n" else f"# {k} is not set\n"
-					    for k, v in wanted.items()))
-		run([*self.target.make(self.tree, self.out), f"KCONFIG_ALLCONFIG={fragment}", self.target.start],
-		    log=self.log)
-		check_config(wanted, self.out / ".config")
+		return wanted
 
 	def forget(self):
 		"""Remove the objects, so that the first state shows all of its warnings (ccache keeps them)."""
@@ -194,6 +192,13 @@ class Compiler:
 		new = sorted(f"{name}: {text}" for name, text in warnings - self.seen)
 		self.seen |= warnings
 		return Outcome(label, new, errors, seconds, objects)
+
+
+def write_fragment(path, wanted):
+	"""Write {symbol: value} as a config fragment, in a folder that is made if need be; return @path."""
+	path.parent.mkdir(parents=True, exist_ok=True)
+	path.write_text("".join(f"{k}={v}\n" if v != "n" else f"# {k} is not set\n" for k, v in wanted.items()))
+	return path
 
 
 def states(linux, target, root=ROOT):
