@@ -12,6 +12,8 @@ from series.tree import commit_series, make_tree
 
 TARGET = Target("boot", "x86_64", ("lean", "kunit", "kunit-series"), ())
 TIMEOUT = 300	# seconds, of a guest
+# Topics whose suites need a patch of another topic, by subject; their cover letters have to say so.
+NEEDS = {"3-change-pte": "kunit: pin the page tables of a test's mm under Xen PV"}
 
 
 class Booter(Compiler):
@@ -48,7 +50,7 @@ class Booter(Compiler):
 def boot_gate(topic, root=ROOT):
 	"""Return the gate that boots each patch of @topic, on the base without the other topics."""
 	def gate():
-		series = [p for p in patches.load(root) if p.topic == topic]
+		series = [*needed(topic, root), *(p for p in patches.load(root) if p.topic == topic)]
 		with Booter(TARGET, root=root) as booter:
 			kernel = booter.build("base", "base")
 			known = {kind: failures(booter.boot(kernel, kind)) for kind in GUESTS}
@@ -57,6 +59,22 @@ def boot_gate(topic, root=ROOT):
 					yield from outcomes(booter, commit, patch.label, known)
 	gate.__doc__ = f"Each patch of {topic} boots, bare and under Xen, and fails no KUnit case but the base's."
 	return gate
+
+
+def needed(topic, root=ROOT):
+	"""Return the patches of other topics that @topic has to be tested with.
+
+	Raises ToolError if there is no such patch any more, or if @topic's cover
+	letter does not name it.
+	"""
+	if topic not in NEEDS:
+		return []
+	cover = " ".join((root / "patches" / topic / "cover.txt").read_text().split())
+	found = [p for p in patches.load(root) if p.subject == NEEDS[topic]]
+	if len(found) != 1 or NEEDS[topic] not in cover:
+		raise ToolError(f"{topic} needs \"{NEEDS[topic]}\": {len(found)} patches have that subject, and "
+				f"its cover letter has to name it")
+	return found
 
 
 def failures(results):

@@ -5,8 +5,8 @@ import unittest.mock
 from collections import Counter
 from pathlib import Path
 
+from checks import boot, gates, static, targets
 from checks import compile as compiling
-from checks import gates, static, targets
 from checks.fake import FakeCase
 from checks.tally import Tally
 from series import patches
@@ -152,6 +152,27 @@ class Comparisons(unittest.TestCase):
 		self.assertIn("series/deps --check", str(caught.exception))
 
 	def test_every_fragment_is_there(self):
-		for target in targets.TARGETS.values():
+		for target in (*targets.TARGETS.values(), targets.ALLMOD):
 			for path in target.fragment_files():
 				self.assertTrue(Path(path).is_file(), f"{target.name}: {path}")
+
+
+class BootGate(FakeCase):
+	"""What a topic needs of another one is declared."""
+
+	def test_dependency_is_in_the_cover_letter(self):
+		cover = self.root / "patches" / "1-topic" / "cover.txt"
+		cover.write_text("mm: cover\n\nIt needs \"mm: extend\n  the new file\".\n")
+		with unittest.mock.patch.dict(boot.NEEDS, {"1-topic": "mm: extend the new file"}):
+			self.assertEqual([p.subject for p in boot.needed("1-topic", self.root)], ["mm: extend the new file"])
+			cover.write_text("mm: cover\n\nIt needs nothing.\n")
+			with self.assertRaisesRegex(ToolError, "its cover letter has to name it"):
+				boot.needed("1-topic", self.root)
+		with unittest.mock.patch.dict(boot.NEEDS, {"1-topic": "no such patch"}):
+			with self.assertRaisesRegex(ToolError, "0 patches have that subject"):
+				boot.needed("1-topic", self.root)
+		self.assertEqual(boot.needed("2-topic", self.root), [])
+
+	def test_dependencies_are_there(self):
+		for topic in boot.NEEDS:
+			self.assertEqual(len(boot.needed(topic)), 1)
