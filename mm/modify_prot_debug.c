@@ -82,7 +82,7 @@ bool modify_prot_check_commit(struct vm_area_struct *vma, unsigned long addr,
 		return false;
 
 	/* modify_prot_start_ptes() has refused this one, and has said so. */
-	if (pte_none(old_pte))
+	if (!pte_present(old_pte))
 		return false;
 
 	pfn = pte_pfn(old_pte);
