@@ -113,6 +113,9 @@ def record(argv, folder, marker, start, timeout=600, rounds=ROUNDS):
 	Raises ToolError if marker or rounds take more than @timeout seconds each.
 	"""
 	mon, log, con = (os.path.join(folder, n) for n in ("mon", "exec.log", "console"))
+	for path in (mon, log, con):	# of an earlier try
+		if os.path.exists(path):
+			os.unlink(path)
 	argv = [*argv, "-D", log, "-monitor", f"unix:{mon},server=on,wait=off", "-serial", f"file:{con}"]
 	log_command(argv)
 	with open(os.path.join(folder, "out"), "w") as out, \

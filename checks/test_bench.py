@@ -126,6 +126,27 @@ class Noise(BenchCase):
 		self.assertIn("0.512", wall.text(found).replace("0.5122", "0.512"))
 
 
+# Its console says GO after a second; from then on each command to its monitor is one round.
+FAKE_QEMU = """import socket, sys, time
+option = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+open(option["-serial"].partition(":")[2], "w").close()
+time.sleep(1)
+server = socket.socket(socket.AF_UNIX)
+server.bind(option["-monitor"].split(":")[1].split(",")[0])
+server.listen()
+open(option["-serial"].partition(":")[2], "w").write("GO")
+log = open(option["-D"], "w")
+while True:
+	peer, _ = server.accept()
+	peer.sendall(b"(qemu) ")
+	if b"log exec" in peer.recv(4096):
+		log.write("Trace 0: 0x7f00 [00000000/ffffffff81000000/00000033/ff020201] x\\n" * 5)
+		log.flush()
+	peer.sendall(b"(qemu) ")
+	peer.close()
+"""
+
+
 class Profile(BenchCase):
 	"""From a log of instructions to counts per function."""
 
@@ -170,6 +191,13 @@ class Profile(BenchCase):
 	def test_too_few_rounds(self):
 		self.fails(EXIT_GUEST, "not enough rounds", insn_profile.count,
 			   self.log(self.START, self.LOOP), self.START, 1)
+
+	def test_earlier_try_is_no_marker(self):
+		for name in ("mon", "exec.log", "console"):
+			(self.tmp / name).write_text("GO")
+		(self.tmp / "qemu.py").write_text(FAKE_QEMU)
+		log = insn_profile.record([sys.executable, str(self.tmp / "qemu.py")], str(self.tmp), "GO", self.START, timeout=20)
+		self.assertEqual(insn_profile.count(log, self.START, 1).units, 4)
 
 	def test_growing_log_is_read_by_whole_lines(self):
 		log = self.log(self.START, self.LOOP, self.START)
