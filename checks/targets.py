@@ -111,4 +111,3 @@ TARGETS = {t.name: t for t in (
 # As much enabled as can be: for the gate folders-allmod alone.
 ALLMOD = Target("allmod", "x86_64", ("allmod",), (), start="allmodconfig",
 		folders=("mm/", "lib/kunit/", "arch/x86/kernel/", "arch/x86/mm/", "arch/x86/xen/", "arch/x86/kvm/"))
-
