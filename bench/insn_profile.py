@@ -15,7 +15,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
-from series.cmd import EXIT_GUEST, EXIT_HANG, ToolError, end_with_parent, log_command, progress, run
+from series.cmd import EXIT_GUEST, EXIT_HANG, ToolError, end_with_parent, log_command, progress, remove, run
 
 XEN_LO, XEN_HI = 0xffff800000000000, 0xffff880000000000
 USER_HI = 1 << 47
@@ -114,8 +114,7 @@ def record(argv, folder, marker, start, timeout=600, rounds=ROUNDS):
 	"""
 	mon, log, con = (os.path.join(folder, n) for n in ("mon", "exec.log", "console"))
 	for path in (mon, log, con):	# of an earlier try
-		if os.path.exists(path):
-			os.unlink(path)
+		remove(path)
 	argv = [*argv, "-D", log, "-monitor", f"unix:{mon},server=on,wait=off", "-serial", f"file:{con}"]
 	log_command(argv)
 	with open(os.path.join(folder, "out"), "w") as out, \
