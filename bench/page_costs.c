@@ -39,6 +39,7 @@
 #define PMD_LEN		(2UL << 20)
 #define PAGE		4096UL
 #define RUNS		9
+#define MIN_RUNS	3
 #define BUDGET_NS	50000000ULL	/* as in mprotect_perf */
 #define RUN_PAGES	1024UL
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
@@ -441,7 +442,7 @@ static void run(const struct row *row, unsigned long pages)
 		for (i = 0; i < loops; i++)
 			row->toggle(len);
 		ns[n++] = (double)(clock_ns(CLOCK_MONOTONIC) - start) / (2 * loops * pages);
-	} while (n < RUNS && clock_ns(CLOCK_MONOTONIC) - began < BUDGET_NS);
+	} while (n < MIN_RUNS || (n < RUNS && clock_ns(CLOCK_MONOTONIC) - began < BUDGET_NS));
 	check_contents(len);
 	qsort(ns, n, sizeof(*ns), compare);
 	printf("# result bench=%s case=%s pages=%lu threads=1 metric=ns_per_pte min=%.2f median=%.2f runs=%d\n",
