@@ -58,6 +58,16 @@ def check_races(tally):
 			     config=config, setup=DISK, append="kunit.autorun=0")
 
 
+def check_scan(tally):
+	"""Scan pages for writes while they migrate between two nodes; Xen's PV guests have one."""
+	program = None
+	with tally.step("scan bare debug: build"):
+		program = selftest("mm", "pagemap_scan_migration", "debug")
+	if program:
+		run_selftest(tally, "scan bare debug", "bare", program, "", config="debug",
+			     append="kunit.autorun=0 numa=fake=2")
+
+
 def check_torture(tally):
 	"""Change mappings at random, briefly and with a fixed seed; "make torture" takes its time."""
 	for kind in ("bare", "xen"):

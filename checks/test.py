@@ -11,7 +11,7 @@ from checks.gates import run_gate
 from checks.guests import (check_base_fails, check_bench, check_dist, check_faults, check_hotplug,
 			   check_kernels, check_kunit, check_permissions, check_shell)
 from checks.patches import check_patches
-from checks.selftests import check_change_pte, check_migrate, check_races, check_torture
+from checks.selftests import check_change_pte, check_migrate, check_races, check_scan, check_torture
 from checks.tally import Tally
 from guests.qemu import check_tools
 from series.cmd import main
@@ -63,6 +63,7 @@ def check_guests(tally):
 	check_faults(tally)
 	check_shell(tally)
 	check_races(tally)
+	check_scan(tally)
 	check_torture(tally)
 	check_migrate(tally)
 	check_change_pte(tally)
