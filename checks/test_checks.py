@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the tooling that judges tests: fault descriptions, upstream's selftests, KVM's figures."""
+"""Tests of the tooling that judges tests: fault descriptions, data races, upstream's selftests, KVM's figures."""
 import contextlib
 import io
 import tempfile
@@ -8,7 +8,7 @@ import unittest.mock
 from pathlib import Path
 
 from bench.kvm import parse_kvm
-from checks import faults, soak, upstream
+from checks import faults, kcsan, soak, upstream
 from checks.tally import Tally
 from series.cmd import ToolError
 
@@ -75,6 +75,41 @@ class SoakTest(unittest.TestCase):
 		self.assertEqual(["rt", "up"], soak.chosen("rt up"))
 		with self.assertRaisesRegex(ToolError, "known are kasan debug kcsan rt up"):
 			soak.chosen("kassan")
+
+
+class KcsanTest(unittest.TestCase):
+	"""checks.kcsan blames the series for races in its own code that the base's logs don't have."""
+
+	def failures(self, series, base):
+		"""Return (failed results, whether the base was run) for logs of the two with these races."""
+		tally = Tally()
+		with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+			log = Path(folder) / "log"
+			log.mkdir()
+
+			def write(kernel, races):
+				text = "".join(f"BUG: KCSAN: data-race in {race}\n" for race in races)
+				(log / f"torture-{kernel}-kcsan-bare.log").write_text(f"boot\n{text}end\n")
+
+			write("series", series)
+			stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+			for name, value in (("sys.__stdout__", io.StringIO()),
+					    ("checks.kcsan.build_dir", lambda: Path(folder)),
+					    ("checks.kcsan.own_functions", lambda: {"change_pte_range", "mine"})):
+				stack.enter_context(unittest.mock.patch(name, value))
+			run_base = stack.enter_context(unittest.mock.patch(
+				"checks.kcsan.run_base", side_effect=lambda *_: write("base", base)))
+			kcsan.check_kcsan(tally, 0, None, None, {})
+			return tally.failed, run_base.called
+
+	def test_blame(self):
+		"""Two functions in any order, with offsets, are one race; other people's need no base."""
+		race, turned = "mine+0x1/0x2 / theirs+0x3/0x4", "theirs+0x5/0x6 / mine+0x7/0x8"
+		for series, base, want in (((), (), (0, False)), (("theirs / others",), (), (0, False)),
+					   ((race,), (), (1, True)), ((race,), (turned,), (0, True)),
+					   ((race, "change_pte_range"), (race,), (1, True))):
+			with self.subTest(series=series, base=base):
+				self.assertEqual(self.failures(series, base), want)
 
 
 class UpstreamTest(unittest.TestCase):

@@ -39,8 +39,8 @@ def torture(kind, seconds, seed, config="debug", kernel="series", starve=False,
 	"""Run the program for @seconds with @seed in guest @kind; return its lines.
 
 	With @starve, allocations fail now and then, which takes a config with
-	fault injection. @may_warn is that of Guest.run(), @options go to Guest. Raises ToolError if it failed, or
-	the kernel did (see guests.qemu).
+	fault injection. @may_warn is that of Guest.run(), @options go to Guest.
+	Raises ToolError if it failed, or the kernel did (see guests.qemu).
 	"""
 	program = compile_static(ROOT / "checks" / "torture.c", "torture", f"-I{headers(config)}")
 	name = f"torture-{kernel}-{config}-{kind}"
