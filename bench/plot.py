@@ -9,7 +9,7 @@ import math
 
 # Okabe and Ito's colours, which colour-blind people can tell apart, in shades that
 # stand out on white and on black; dashes and marks tell the lines apart as well.
-COLOURS = ("#d55e00", "#0080c8", "#009e73", "#cc79a7", "#c98a00", "#56b4e9", "#8a8a8a", "#a05a2c", "#7a68c8")
+COLOURS = ("#d55e00", "#0080c8", "#009e73", "#cc79a7", "#7a68c8", "#56b4e9", "#8a8a8a", "#a05a2c", "#c98a00")
 DASHES = ("", "", "6 3", "2 3", "8 3 2 3", "4 2", "1 2", "10 4", "3 5")
 WIDTH, HEIGHT = 420, 280
 LEFT, RIGHT, TOP, BOTTOM = 40, 20, 26, 40
