@@ -94,20 +94,20 @@ TARGETS = {t.name: t for t in (
 	Target("um", "um", ("common", "um"), MM),
 	Target("arm64", "arm64", (*FAR, "arm64"),
 	       MM + THP + NOTIFIER + LAZY + ("arch/arm64/mm/mmu", KVM_MAIN, "arch/arm64/kvm/mmu"),
-	       "aarch64-linux-gnu-", folders=("mm/", "arch/arm64/kvm/")),
+	       "aarch64-linux-gnu-", folders=("mm/", "fs/proc/", "arch/arm64/kvm/")),
 	Target("s390", "s390", (*FAR, "s390"),
 	       MM + THP + NOTIFIER + ("arch/s390/mm/pgtable", KVM_MAIN), "s390x-linux-gnu-",
-	       folders=("mm/", "arch/s390/kvm/")),
+	       folders=("mm/", "fs/proc/", "arch/s390/kvm/")),
 	Target("powerpc", "powerpc", (*FAR, "powerpc"),
 	       MM + THP + NOTIFIER + LAZY + ("arch/powerpc/mm/book3s64/pgtable", "arch/powerpc/mm/book3s64/radix_pgtable",
 				       KVM_MAIN, "arch/powerpc/kvm/book3s_64_mmu_hv"),
-	       "powerpc64le-linux-gnu-", folders=("mm/", "arch/powerpc/kvm/")),
+	       "powerpc64le-linux-gnu-", folders=("mm/", "fs/proc/", "arch/powerpc/kvm/")),
 	Target("riscv", "riscv", (*FAR, "riscv"), MM + THP + NOTIFIER + (KVM_MAIN, "arch/riscv/kvm/mmu"),
-	       "riscv64-linux-gnu-", folders=("mm/",)),
+	       "riscv64-linux-gnu-", folders=("mm/", "fs/proc/")),
 	Target("loongarch", "loongarch", (*FAR, "loongarch"), MM + THP + NOTIFIER + (KVM_MAIN, "arch/loongarch/kvm/mmu"),
-	       llvm=True, folders=("mm/", "arch/loongarch/kvm/")),
+	       llvm=True, folders=("mm/", "fs/proc/", "arch/loongarch/kvm/")),
 	Target("clang", "x86_64", X86_FRAGMENTS, MM + THP + NOTIFIER + LAZY + X86 + XEN + KVM_X86, llvm=True),
 )}
 # As much enabled as can be: for the gate folders-allmod alone.
 ALLMOD = Target("allmod", "x86_64", ("allmod",), (), start="allmodconfig",
-		folders=("mm/", "lib/kunit/", "arch/x86/kernel/", "arch/x86/mm/", "arch/x86/xen/", "arch/x86/kvm/"))
+		folders=("mm/", "fs/proc/", "lib/kunit/", "arch/x86/kernel/", "arch/x86/mm/", "arch/x86/xen/", "arch/x86/kvm/"))
