@@ -2,12 +2,12 @@
 """The kernels that are compared: base, series, each topic alone, and Debian's own."""
 import os
 
-from bench import debian, figures
+from bench import debian
 from guests.initramfs import initramfs
 from guests.job import guest, number
 from guests.kernel import KERNELS, build, source, topic_kernels
 from guests.qemu import Guest
-from series.cmd import ROOT, ToolError, build_dir
+from series.cmd import ToolError, build_dir
 
 DEBIAN_GUESTS = ("bare", "xen")		# their config is their own, so in these only
 TOPIC_CONFIG = "lean"			# topics alone are built with this one
@@ -18,21 +18,15 @@ def known():
 	return (*KERNELS, *topic_kernels(), *debian.KERNELS)
 
 
-def claims_figures(kernel):
-	"""Return whether @kernel is no topic's, or its topic's cover letter has figures in it."""
-	topic = topic_kernels().get(kernel)
-	return not topic or bool(figures.PLACEHOLDER.search((ROOT / "patches" / topic / "cover.txt").read_text()))
-
-
 def choose(names):
-	"""Return @names, a list, or if it is empty all kernels of which figures are claimed.
+	"""Return @names, a list, or all kernels if it is empty.
 
 	Raises ToolError naming the known ones if one is not.
 	"""
 	for name in names:
 		if name not in known():
 			raise ToolError(f"unknown kernel '{name}': known are {' '.join(known())}")
-	return tuple(names) or tuple(filter(claims_figures, known()))
+	return tuple(names) or known()
 
 
 def runs_in(kernel, name, place):
