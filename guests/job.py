@@ -12,7 +12,9 @@ from series.cmd import ToolError, build_dir
 # What a config needs on the kernel's command line.
 APPEND = {
 	"debug": "page_table_check=on",
-	"kasan": "page_table_check=on",
+	# KASAN asks the CPU's features for the paging levels. identify_cpu() of the boot CPU clears them for a
+	# while, and an interrupt that comes then seems to access memory without a shadow.
+	"kasan": "page_table_check=on no5lvl",
 	# It watches one in so many accesses; 4000 by default is too few for a slow machine.
 	"kcsan": "kcsan.skip_watch=500",
 	# Without a constant TSC there is no KVM with PREEMPT_RT, and TCG has none.
