@@ -69,7 +69,7 @@ static char *area, *elsewhere;
 static uint64_t rng, seed = 1, steps, faults, skipped;
 static unsigned int number, seconds = 10, processes = 4;
 static bool ksm = true, starve;
-static int pagemap = -1, uffd = -1, pkey = -1;
+static int pagemap = -1, clear_refs = -1, make_it_fail = -1, uffd = -1, pkey = -1;
 static bool soft_dirty;
 static uint64_t refusals;	/* for want of memory */
 static sigjmp_buf escape;
@@ -354,17 +354,22 @@ static void step_mremap(void)
 	track_writes(at(i), 1);
 }
 
+/* While allocations don't fail: what is missing for want of memory is ENOENT in /proc. */
+static void open_make_it_fail(void)
+{
+	if (!starve)
+		return;
+	close(make_it_fail);	/* the parent's */
+	make_it_fail = open("/proc/self/make-it-fail", O_WRONLY);
+	if (make_it_fail < 0)
+		fail("make-it-fail: %s", strerror(errno));
+}
+
 /* Make allocations of this process, and of what it forks, fail or not. */
 static void set_starving(bool on)
 {
-	int fd;
-
-	if (!starve)
-		return;
-	fd = TRY(open("/proc/self/make-it-fail", O_WRONLY));
-	if (fd < 0 || TRY(write(fd, on ? "1" : "0", 1)) != 1)
+	if (starve && TRY(pwrite(make_it_fail, on ? "1" : "0", 1, 0)) != 1)
 		fail("make-it-fail: %s", strerror(errno));
-	close(fd);
 }
 
 static void step_fork(void)
@@ -379,9 +384,10 @@ static void step_fork(void)
 	if (child < 0)
 		fail("fork: %s", strerror(errno));
 	own_stack();
-	set_starving(true);
 	if (!child) {
 		uffd = -1;	/* the child's memory is not registered */
+		open_make_it_fail();
+		set_starving(true);
 		check_all();
 		for (n = 0; n < 40; n++)
 			write_page(rnd(PAGES));
@@ -389,6 +395,7 @@ static void step_fork(void)
 		check_all();
 		_exit(0);
 	}
+	set_starving(true);
 	for (n = 0; n < 40; n++)
 		write_page(rnd(PAGES));
 	if (waitpid(child, &status, 0) != child || status)
@@ -400,7 +407,6 @@ static void step_soft_dirty(void)
 {
 	uint64_t entry;
 	unsigned int i;
-	int fd;
 
 	if (!soft_dirty) {
 		skipped++;
@@ -417,10 +423,8 @@ static void step_soft_dirty(void)
 			fail("page %u was written and is not soft-dirty", i);
 		}
 	}
-	fd = TRY(open("/proc/self/clear_refs", O_WRONLY));
-	if (fd < 0 || TRY(write(fd, "4", 1)) != 1)
+	if (TRY(pwrite(clear_refs, "4", 1, 0)) != 1)
 		fail("clear_refs: %s", strerror(errno));
-	close(fd);
 	for (i = 0; i < PAGES; i++) {
 		model[i].dirtied = false;
 		model[i].was_mergeable = model[i].mergeable;
@@ -511,6 +515,8 @@ static void set_up(void)
 		model[i].prot = PROT_READ | PROT_WRITE;
 
 	pagemap = open("/proc/self/pagemap", O_RDONLY);
+	clear_refs = open("/proc/self/clear_refs", O_WRONLY);
+	open_make_it_fail();
 	pkey = syscall(SYS_pkey_alloc, 0, 1 /* PKEY_DISABLE_ACCESS */);
 	uffd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
 	if (uffd >= 0 && ioctl(uffd, UFFDIO_API, &api)) {
