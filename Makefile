@@ -81,7 +81,7 @@ help:
 #:   J=2 V=1 LLVM=1 CC= jobs, verbosity and compiler, as in the kernel's build
 #:   TOPIC=1-<topic>    make mail: only this topic; default all
 #:   PREVIOUS=<commit>  make mail: range-diff against this commit; default tag sent/<topic>-v<n-1>
-#:   GATE=<name ...>    make check: only these; python3 -m checks.gates --list has them
+#:   GATE=<name ...>    make check: only these; python3 -m gates.run --list has them
 #:   FORCE=1            make tree: drop work in build/linux that was not refreshed
 
 deps:
@@ -131,20 +131,20 @@ bench-dist: deps
 	@$(PYTHON) -m bench.dist
 
 profile: deps
-	@$(PYTHON) -m bench.profile
+	@$(PYTHON) -m bench.by_function
 
 report:
 	@$(PYTHON) -m bench.report
 
 run: deps
-	@$(PYTHON) -m checks.run
+	@$(PYTHON) -m checks.overview
 
 test: deps
-	@$(PYTHON) -m checks.test
+	@$(PYTHON) -m checks.suite
 
 check:
 	@series/deps --check
-	@$(PYTHON) -m checks.gates
+	@$(PYTHON) -m gates.run
 
 faults: deps
 	@$(PYTHON) -m checks.faults

@@ -8,8 +8,8 @@ like are built in, so that they boot our initramfs as it is.
 import argparse
 import re
 
-from series.apt import depends, private_apt
-from series.cmd import EXIT_FETCH, ToolError, build_dir, main, remove, replaced, run, say
+from common.apt import depends, private_apt
+from common.command import EXIT_FETCH, ToolError, build_dir, main, remove, replaced, run, say
 
 META = "linux-image-amd64"
 # Which suites may have which version; the first one that does is taken.

@@ -7,9 +7,9 @@ measures by the machine's own timers and prints a table to mail.
 import argparse
 import shutil
 
+from common.command import ROOT, build_dir, main, replaced, run
 from guests.kernel import make_command, source
 from guests.selftests import compile_selftest
-from series.cmd import ROOT, build_dir, main, replaced, run
 
 NAME = "modify-prot-bench"
 PROGRAMS = ("mprotect_perf", "mprotect_workload", "modify_prot_race")

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from bench import kernels, matrix
+from common.command import ROOT, build_dir, run
 from guests.qemu import qemu_binary
 from guests.xen import hypervisor
-from series.cmd import ROOT, build_dir, run
 
 
 def processor():

@@ -15,7 +15,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
-from series.cmd import EXIT_GUEST, EXIT_HANG, ToolError, end_with_parent, log_command, progress, remove, run
+from common.command import EXIT_GUEST, EXIT_HANG, ToolError, end_with_parent, log_command, progress, remove, run
 
 XEN_LO, XEN_HI = 0xffff800000000000, 0xffff880000000000
 USER_HI = 1 << 47
@@ -45,6 +45,11 @@ class SymbolMap:
 		if XEN_LO <= addr < XEN_HI:
 			return f"xen:{self.names[i]}" if self.has_xen and i >= 0 else "xen"
 		return self.names[i] if i >= 0 else "unknown"
+
+
+def in_hypervisor(function):
+	"""Return whether SymbolMap named a function of the hypervisor, not the kernel's xen_..."""
+	return function == "xen" or function.startswith("xen:")
 
 
 @dataclass

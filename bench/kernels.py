@@ -3,11 +3,11 @@
 import os
 
 from bench import debian
+from common.command import ToolError, build_dir
 from guests.initramfs import initramfs
 from guests.job import guest, number
 from guests.kernel import KERNELS, build, source, topic_kernels
 from guests.qemu import Guest
-from series.cmd import ToolError, build_dir
 
 DEBIAN_GUESTS = ("bare", "xen")		# their config is their own, so in these only
 TOPIC_CONFIG = "lean"			# topics alone are built with this one

@@ -11,11 +11,11 @@ is gained by avoiding exits.
 import argparse
 import re
 
-from bench.report import table
+from bench.table import table
+from common.command import EXIT_GUEST, ToolError, main
 from guests.job import guest
 from guests.kernel import KERNELS
 from guests.selftests import selftest
-from series.cmd import EXIT_GUEST, ToolError, main
 
 PROGRAM = "x86/change_pte_perf_test"
 RESULT = re.compile(r"^# result ((?:\w+=\S+ ?)+)$")

@@ -2,7 +2,7 @@
 """What the benchmark measures: guests, and the cases that run in each."""
 from dataclasses import dataclass
 
-from series.cmd import ToolError
+from common.command import ToolError
 
 # What mprotect_perf (the payload's) runs: (bench, case, list of pages, threads).
 GROWTH = "1,2,4,8,16,64,512,4096,32768,262144"
@@ -20,7 +20,7 @@ PERF = (
 )
 SHORT = (("mprotect", "anon-4k", SOME, 1),)
 
-# What page_costs (bench/page_costs.c) runs beside it: (bench, case, list of pages).
+# What page_costs (guests/programs/page_costs.c) runs beside it: (bench, case, list of pages).
 COSTS = (
 	("mprotect", "anon-thp-split", "512,4096,262144"),
 	("mprotect", "anon-thp", "512,4096"),

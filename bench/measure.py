@@ -15,13 +15,14 @@ import re
 import sys
 
 from bench import kernels, matrix, report
+from bench.by_function import (GUESTS as PROFILED, profile, results as profile_results,
+			       write as write_profiles)
 from bench.facts import facts
 from bench.kvm import measure_kvm
-from bench.profile import GUESTS as PROFILED, profile, results as profile_results, write as write_profiles
 from bench.programs import costs_program, ext4_image, program, workload_program
 from bench.steps import Steps
+from common.command import EXIT_GUEST, ToolError, build_dir, main, replaced, say
 from guests.kernel import KERNELS
-from series.cmd import EXIT_GUEST, ToolError, build_dir, main, replaced, say
 
 RESULT = re.compile(r"^# result ((?:\w+=\S+ ?)+)$")
 TRACED_PAGES = 4096

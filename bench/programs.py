@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """The programs that the benchmark runs in guests, and the files that they need."""
+from common.command import ROOT, build_dir, replaced, run
 from guests.initramfs import compile_static
 from guests.kernel import source
-from series.cmd import ROOT, build_dir, replaced, run
 
 PROGRAM = "tools/testing/selftests/mm/mprotect_perf.c"
 WORKLOAD = "tools/testing/selftests/mm/mprotect_workload.c"
@@ -25,7 +25,7 @@ def workload_program():
 
 def costs_program():
 	"""Return the static program page_costs."""
-	return compile_static(ROOT / "bench" / "page_costs.c", "page_costs")
+	return compile_static(ROOT / "guests" / "programs" / "page_costs.c", "page_costs")
 
 
 def ext4_image():

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 
-from series.cmd import build_dir, replaced, say, set_context
+from common.command import build_dir, replaced, say, set_context
 
 
 def clock(seconds):

@@ -12,11 +12,11 @@ import os
 
 from bench import kernels, matrix, report
 from bench.measure import RESULT
-from bench.programs import program
 from bench.noise import ALPHA, compare
+from bench.programs import program
 from bench.steps import Steps
+from common.command import EXIT_GUEST, ToolError, build_dir, main, replaced
 from guests.job import number
-from series.cmd import EXIT_GUEST, ToolError, build_dir, main, replaced
 
 ROUNDS = 6	# boots of each kernel: p can get as small as 2/924
 GUESTS = ("bare", "xen")

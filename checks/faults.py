@@ -19,12 +19,12 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from checks.tally import Tally
+from common.command import EXIT_PATCH, ToolError, build_dir, main, remove, run
+from common.tally import Tally
 from guests.job import guest
 from guests.kernel import build, ccache, image, make_command, source
 from guests.qemu import check_tools
 from guests.selftests import selftest
-from series.cmd import EXIT_PATCH, ToolError, build_dir, main, remove, run
 
 FOLDER = Path(__file__).resolve().parent / "faults"
 CONFIG = "debug"
@@ -150,6 +150,13 @@ def notice(fault, number, kernel):
 	missing = [s for s in test.says if not re.search(s, text, re.M)]
 	assert result.status == want, f"ended {result.status} ({result.reason}), not {want}: see {result.log}"
 	assert not missing, f"does not say '{missing[0]}': see {result.log}"
+
+
+def check_faults_apply(tally):
+	"""See that each fault still applies to the series."""
+	for fault in faults():
+		with tally.step(f"fault {fault.name} applies to the series"):
+			run(["git", "-C", source("series"), "apply", "--check", "--cached", "-"], stdin=fault.diff)
 
 
 def check_faults(tally, chosen):

@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 from checks.selftests import DISK, selftest_job
-from checks.static import touched
 from checks.torture import torture
+from common.command import ToolError, build_dir, run
+from gates.static import touched
 from guests.job import guest
 from guests.kernel import build, output
 from guests.qemu import GUESTS
-from series.cmd import ToolError, build_dir, run
 
 CONFIG = "kcsan"
 QUIET = "kunit.autorun=0"

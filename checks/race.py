@@ -10,12 +10,12 @@ import argparse
 import os
 
 from checks.selftests import DISK, run_selftest
-from checks.tally import Tally
+from common.command import main
+from common.tally import Tally
 from guests.job import number
 from guests.kernel import CONFIG_SETS
 from guests.qemu import GUESTS, check_tools
 from guests.selftests import selftest
-from series.cmd import main
 
 PER_SECOND = 100	# transactions that the slowest case makes at least, under TCG
 

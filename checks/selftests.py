@@ -3,9 +3,9 @@
 import re
 
 from checks.torture import torture
+from common.command import ROOT
 from guests.job import guest
 from guests.selftests import selftest
-from series.cmd import ROOT
 
 RACES = (("bare", "debug"), ("xen", "debug"))	# guest and config
 RACE_SECONDS = 2	# per case

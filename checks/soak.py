@@ -21,14 +21,14 @@ import time
 
 from checks.kcsan import check_kcsan
 from checks.selftests import DISK, MMUS, run_selftest
-from checks.tally import Tally
 from checks.torture import torture
+from common.command import ROOT, ToolError, main
+from common.tally import Tally
 from guests import kunit
 from guests.job import number
 from guests.kernel import build
 from guests.qemu import GUESTS, check_tools
 from guests.selftests import selftest
-from series.cmd import ROOT, ToolError, main
 
 CONFIGS = ("kasan", "debug", "kcsan", "rt", "up")
 METAL = ("kasan", "rt")	# these do not boot under Xen PV

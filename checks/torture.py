@@ -10,11 +10,11 @@ import argparse
 import os
 import time
 
+from common.command import ROOT, main, say
 from guests.initramfs import compile_static
 from guests.job import guest, number
 from guests.qemu import GUESTS
 from guests.selftests import headers
-from series.cmd import ROOT, main, say
 
 # Which allocations fail, if they are to: this share (per cent) of the processes' own.
 FAILING = """\
@@ -42,7 +42,7 @@ def torture(kind, seconds, seed, config="debug", kernel="series", starve=False,
 	fault injection. @may_warn is that of Guest.run(), @options go to Guest.
 	Raises ToolError if it failed, or the kernel did (see guests.qemu).
 	"""
-	program = compile_static(ROOT / "checks" / "torture.c", "torture", f"-I{headers(config)}")
+	program = compile_static(ROOT / "guests" / "programs" / "torture.c", "torture", f"-I{headers(config)}")
 	name = f"torture-{kernel}-{config}-{kind}"
 	job = (FAILING if starve else "") + JOB.format(seed=seed, seconds=seconds, processes=4,
 						       flags="-f" if starve else "")

@@ -16,11 +16,11 @@ import re
 import sys
 from collections import Counter
 
-from checks.tally import Tally
+from common.command import build_dir, main, replaced, run, say
+from common.tally import Tally
 from guests.job import guest
 from guests.kernel import KERNELS, build, make_command, output, source
 from guests.qemu import check_tools
-from series.cmd import build_dir, main, replaced, run, say
 
 TAP = re.compile(r"^(ok|not ok) \d+ (?:- )?(.*)$")
 # Less memory or fewer rounds than by default, which is for real hardware.

@@ -13,13 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from common.command import EXIT_BUILD, EXIT_MISSING, ToolError, build_dir, main, replaced, run, say
 from guests.initramfs import initramfs
 from guests.job import number
-from guests.kernel import (CONFIGS, ccache, check_config, check_kernel, make_command, output, read_config,
-			   read_fragments, source)
+from guests.kernel import (CONFIGS, ccache, check_config, check_kernel, make_command, output,
+			   read_config, read_fragments, source)
 from guests.qemu import GUESTS, Guest
 from series.base import tree_version
-from series.cmd import EXIT_BUILD, EXIT_MISSING, ToolError, build_dir, main, replaced, run, say
 
 # What the default configuration is merged from, after x86_64_defconfig.
 UPSTREAM = ("kernel/configs/xen.config", "arch/x86/configs/xen.config", "kernel/configs/kvm_guest.config")

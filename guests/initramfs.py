@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from series.cmd import EXIT_MISSING, ROOT, ToolError, build_dir, replaced, run
+from common.command import EXIT_MISSING, ROOT, ToolError, build_dir, replaced, run
 
 APPLETS = ("sh", "cat", "echo", "ls", "grep", "sed", "awk", "head", "tail", "wc", "sleep", "sync",
 	   "mkdir", "find", "mount", "umount", "dmesg", "ps", "kill", "taskset", "seq", "test", "true", "vi",
@@ -49,7 +49,7 @@ def initramfs(linux, name, job, programs=(), files=()):
 	"""
 	lines = ["dir /dev 0755 0 0", "nod /dev/console 0600 0 0 c 5 1", "dir /bin 0755 0 0",
 		 "dir /etc 0755 0 0", "dir /var 0755 0 0", "dir /run 0755 0 0", "dir /root 0700 0 0",
-		 f"file /init {compile_static(ROOT / 'guests' / 'init.c', 'init')} 0755 0 0",
+		 f"file /init {compile_static(ROOT / 'guests' / 'programs' / 'init.c', 'init')} 0755 0 0",
 		 f"file /bin/busybox {busybox()} 0755 0 0"]
 	lines += [f"slink /bin/{applet} busybox 0777 0 0" for applet in APPLETS]
 	lines += [f"file /bin/{Path(p).name} {p} 0755 0 0" for p in programs]

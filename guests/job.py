@@ -2,11 +2,11 @@
 """Run a job in a guest: what kunit, bench and the tests have in common."""
 import os
 
+from common.command import ToolError, build_dir
 from guests.initramfs import initramfs
 from guests.kernel import build, image, output
 from guests.nested import MACHINES, host, host_kernel
 from guests.qemu import Guest
-from series.cmd import ToolError, build_dir
 
 
 # What a config needs on the kernel's command line.

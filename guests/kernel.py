@@ -11,10 +11,10 @@ import re
 import shlex
 from pathlib import Path
 
+from common.command import (EXIT_CONFIG, EXIT_MISSING, ROOT, ToolError, build_dir, jobs, locked,
+			    main, run, say)
 from series import patches
 from series.base import base_worktree
-from series.cmd import (EXIT_CONFIG, EXIT_MISSING, ROOT, ToolError, build_dir, jobs, locked, main,
-			run, say)
 from series.tree import make_tree, topic_worktree
 
 CONFIGS = ROOT / "guests" / "config"

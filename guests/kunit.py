@@ -12,10 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from common.command import EXIT_GUEST, EXIT_TESTS, ToolError, build_dir, main, run, say
 from guests import qemu
 from guests.job import guest
-from guests.kernel import CONFIG_SETS, CONFIGS, ccache, make_command, source
-from series.cmd import EXIT_GUEST, EXIT_TESTS, ToolError, build_dir, main, run, say
+from guests.kernel import CONFIGS, CONFIG_SETS, ccache, make_command, source
 
 KINDS = (*qemu.KINDS, "um")
 UM_CONFIG = CONFIGS / "um.kunitconfig"

@@ -11,11 +11,11 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.command import ROOT, ToolError, build_dir, replaced
 from guests.initramfs import initramfs
 from guests.kernel import KERNELS, build, image, output
-from guests.programs import libraries, vmm_files
+from guests.libraries import libraries, vmm_files
 from guests.xen import tools
-from series.cmd import ROOT, ToolError, build_dir, replaced
 
 # Which machine a nested guest runs in.
 MACHINES = {"domU": "xen", "pvh": "xen", "kvm": "bare"}

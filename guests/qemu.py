@@ -17,12 +17,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from common.command import (EXIT_GUEST, EXIT_HANG, ToolError, build_dir, end_with_parent,
+			    log_command, progress, replaced, run, say, verbose)
 from guests.initramfs import initramfs
+from guests.libraries import qemu_binary
 from guests.nested import MACHINES, PREFIX, Host
-from guests.programs import qemu_binary
 from guests.xen import hypervisor
-from series.cmd import (EXIT_GUEST, EXIT_HANG, ToolError, build_dir, end_with_parent, log_command,
-			progress, replaced, run, say, verbose)
 
 GUESTS = ("bare", "xen")
 KINDS = (*GUESTS, *MACHINES)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Build kernel selftests statically, from build/linux, for the guests' initramfs."""
+from common.command import build_dir, run
 from guests.kernel import build, make_command, output, source
-from series.cmd import build_dir, run
 
 
 def headers(config="lean"):

@@ -3,8 +3,8 @@
 import argparse
 import os
 
+from common.command import main
 from guests.job import guest
-from series.cmd import main
 
 JOB = "echo 'busybox shell; exit powers the guest off'; /bin/sh -i; true\n"
 

@@ -11,8 +11,8 @@ import os
 import re
 from pathlib import Path
 
-from series.apt import unpacked
-from series.cmd import ToolError, build_dir, main, replaced, say
+from common.apt import unpacked
+from common.command import ToolError, build_dir, main, replaced, say
 
 # Versions with a Debian package, and the suite where the package is if the
 # system's own apt doesn't offer it. The first is the default.

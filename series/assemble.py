@@ -10,9 +10,9 @@ of this tooling is needed to use them:
 """
 import argparse
 
-from bench.figures import fill
+from common.command import ROOT, build_dir, main, replaced, run, say
 from series import patches
-from series.cmd import ROOT, build_dir, main, replaced, run, say
+from series.figures import fill
 
 
 def mail(patch, diff, number, total):

@@ -14,9 +14,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from series.apt import private_apt
-from series.cmd import (EXIT_FETCH, EXIT_UNSAVED, ROOT, ToolError, build_dir,
-			log_command, main, remove, replaced, run, say)
+from common.apt import private_apt
+from common.command import (EXIT_FETCH, EXIT_UNSAVED, ROOT, ToolError, build_dir, log_command,
+			    main, remove, replaced, run, say)
+from series.worktree import lay, unsaved_work
 
 VERSION = "7.3"
 STABLE = "7.3.4"	# what kernel.org is asked for
@@ -205,7 +206,6 @@ def ensure_base():
 		have = json.loads((linux / ".git" / "base-source").read_text())
 		if want is None or have == want:
 			return linux
-		from series.tree import unsaved_work
 		if unsaved_work(linux):
 			raise ToolError(f"{linux} has changes that are not in patches/: run 'make refresh' "
 					"or delete it before changing LINUX=", EXIT_UNSAVED)
@@ -241,15 +241,7 @@ def base_worktree():
 	"""Return build/base/linux, a second work tree at the base, for base builds."""
 	linux = ensure_base()
 	tree = build_dir() / "base" / "linux"
-	if not (tree / ".git").exists():
-		say("laying the base's work tree")
-		run(["git", "-C", linux, "worktree", "prune"])
-		remove(tree)
-		try:
-			run(["git", "-C", linux, "worktree", "add", "-q", "--detach", tree, "base"])
-		except BaseException:
-			remove(tree)
-			raise
+	lay(linux, tree, "base", "the base's work tree")
 	return tree
 
 

@@ -23,11 +23,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.figures import fill
+from common.command import ROOT, ToolError, build_dir, main, replaced, run, say
 from series import patches
 from series.base import tree_version
-from series.cmd import ROOT, ToolError, build_dir, main, replaced, run, say
-from series.tree import commit_series, git, make_tree
+from series.figures import fill
+from series.tree import commit_series, make_tree
+from series.worktree import git
 
 TAG = re.compile(r"^\[(RFC)?(?: ?v(\d+))?\] ")
 BLURB = "*** BLURB HERE ***"
@@ -123,8 +124,8 @@ def union(lists):
 	return list(dict.fromkeys(a for l in lists for a in l))
 
 
-def previous_tip(linux, topic, version, root=ROOT):
-	"""Return the commit of the version that was sent before, on this base, or None."""
+def previous_version(linux, topic, version, root=ROOT):
+	"""Return the commits of the version that was sent before, on this base, as a range; or None."""
 	tag = os.environ.get("PREVIOUS") or f"sent/{topic}-v{version - 1}"
 	if not git(root, "rev-parse", "-q", "--verify", f"{tag}^{{commit}}", check=False):
 		if version > 1 or os.environ.get("PREVIOUS"):
@@ -133,14 +134,14 @@ def previous_tip(linux, topic, version, root=ROOT):
 	with tempfile.TemporaryDirectory() as tmp:
 		archive = run(["git", "-C", root, "archive", "--format=tar", tag], text=False).stdout
 		run(["tar", "-xf", "-", "-C", tmp], stdin=archive, text=False)
-		mine = [p for p in patches.load(Path(tmp)) if p.topic == topic]
-		if not mine:
+		if topic not in patches.topics(Path(tmp)):
 			raise ToolError(f"{tag} has no topic {topic}: name another one with PREVIOUS=")
-		return commit_series(linux, mine, Path(tmp))[-1][0]
+		start, commits = topic_commits(linux, topic, Path(tmp))
+		return f"{start}..{commits[-1]}"
 
 
-def format_patch(linux, tip, cover, previous, out, who):
-	"""Run git format-patch for base..@tip into @out; return the mails, cover letter first."""
+def format_patch(linux, commits, cover, previous, out, who):
+	"""Run git format-patch for the range @commits into @out; return the mails, cover letter first."""
 	name, mail = who
 	argv = ["git", "-C", linux, "format-patch", "-q", "-o", out, "--cover-letter", "--signoff", "--from",
 		"--thread=shallow", "--no-attach", "--no-renames", "--diff-algorithm=myers",
@@ -148,8 +149,8 @@ def format_patch(linux, tip, cover, previous, out, who):
 	if cover.version > 1:
 		argv.append(f"-v{cover.version}")
 	if previous:
-		argv.append(f"--range-diff=base..{previous}")
-	run([*argv, f"base..{tip}"], env={
+		argv.append(f"--range-diff={previous}")
+	run([*argv, commits], env={
 		"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": mail,
 		# No format.* of the user's: the same mails everywhere.
 		"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"})
@@ -171,13 +172,24 @@ def finish_cover(mail, cover, base, who):
 	mail.write_text(f"{head}{gap}{body.rstrip()}\n\n{base}\n{signature}{version}")
 
 
-def mail_topic(linux, topic, series, out, who, root=ROOT):
+def topic_commits(linux, topic, root=ROOT):
+	"""Return (the commit that @topic is applied to, its commits); the former is the base or what it needs."""
+	start, mine = git(linux, "rev-parse", "base^{commit}"), []
+	for commit, patch in commit_series(linux, patches.alone(topic, root), root):
+		if patch.topic == topic:
+			mine.append(commit)
+		else:
+			start = commit
+	return start, mine
+
+
+def mail_topic(linux, topic, out, who, root=ROOT):
 	"""Write the mails of one topic into @out; return their paths."""
 	cover = Cover.read(topic, root)
-	tip = commit_series(linux, [p for p in series if p.topic == topic], root)[-1][0]
-	previous = previous_tip(linux, topic, cover.version, root)
+	start, commits = topic_commits(linux, topic, root)
+	previous = previous_version(linux, topic, cover.version, root)
 	out.mkdir(parents=True)
-	first, *rest = format_patch(linux, tip, cover, previous, out, who)
+	first, *rest = format_patch(linux, f"{start}..{commits[-1]}", cover, previous, out, who)
 	finish_cover(first, cover, base_line(linux), who)
 	all_to, all_cc = [], []
 	for mail in rest:
@@ -190,21 +202,22 @@ def mail_topic(linux, topic, series, out, who, root=ROOT):
 	return [first, *rest]
 
 
-def make_mails(wanted=None, root=ROOT, folder=None):
+def make_mails(wanted=None, root=ROOT, folder=None, who=None):
 	"""Write the mails of the topic @wanted, or of all, to @folder (build/mail); return it.
 
+	@who is the submitter's (name, address), by default that of git's settings.
 	Raises ToolError for an unknown topic, an incomplete cover letter or if the
 	submitter is unknown; what was there before stays then.
 	"""
 	known = patches.topics(root)
 	if wanted and wanted not in known:
 		raise ToolError(f"unknown topic '{wanted}': known are {' '.join(known)}")
-	who = identity(root)
-	linux, series = make_tree(root), patches.load(root)
+	who = who or identity(root)
+	linux = make_tree(root)
 	folder = folder or build_dir() / "mail"
 	for topic in [wanted] if wanted else known:
 		with replaced(folder / topic) as tmp:
-			mails = [m.name for m in mail_topic(linux, topic, series, tmp, who, root)]
+			mails = [m.name for m in mail_topic(linux, topic, tmp, who, root)]
 		with replaced(folder / f"{topic}.mbox") as tmp:
 			tmp.write_bytes(b"".join((folder / topic / m).read_bytes() for m in mails))
 		say(f"{folder / topic}: {len(mails)} mails")

@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from series.cmd import EXIT_PATCH, ROOT, ToolError, run
+from common.command import EXIT_PATCH, ROOT, ToolError, run
 
 # Payload lives at kernel paths below these folders, and nowhere else.
 PAYLOAD_DIRS = ("Documentation", "arch", "include", "lib", "mm", "tools/testing", "virt")
@@ -85,6 +85,36 @@ def topics(root=ROOT):
 	"""Return the names of the topics, in order."""
 	return sorted(p.name for p in (root / "patches").iterdir()
 		      if p.is_dir() and TOPIC_NAME.match(p.name))
+
+
+def needs(topic, root=ROOT):
+	"""Return (topics that have to be applied before @topic, subjects of patches that only its tests need).
+
+	They are declared in patches/<topic>/needs, one "topic: <name>" or "tests: <subject>" per line.
+	Raises ToolError for a malformed line or a topic that does not come before @topic.
+	"""
+	path = root / "patches" / topic / "needs"
+	topics_before, subjects = [], []
+	for line in path.read_text().splitlines() if path.is_file() else ():
+		key, _, value = line.partition(": ")
+		if key == "topic" and value in topics(root) and value < topic:
+			topics_before.append(value)
+		elif key == "tests" and value:
+			subjects.append(value)
+		elif line and not line.startswith("#"):
+			raise ToolError(f"{path}: '{line}' is neither \"topic: <name of one before {topic}>\" nor "
+					"\"tests: <subject of a patch>\"", EXIT_PATCH)
+	return topics_before, subjects
+
+
+def alone(topic, root=ROOT):
+	"""Return the patches of @topic, after those of the topics that it needs: what applies to the base."""
+	wanted, queue = {topic}, [topic]
+	while queue:
+		more = set(needs(queue.pop(), root)[0]) - wanted
+		wanted |= more
+		queue += more
+	return [p for p in load(root) if p.topic in wanted]
 
 
 def load(root=ROOT):

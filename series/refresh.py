@@ -11,10 +11,11 @@ import os
 import re
 from pathlib import Path
 
+from common.command import (EXIT_PATCH, EXIT_UNSAVED, ROOT, ToolError, build_dir, main, remove,
+			    replaced, run, say)
 from series import patches
-from series.cmd import (EXIT_PATCH, EXIT_UNSAVED, ROOT, ToolError, build_dir, main, remove,
-			replaced, run, say)
-from series.tree import APPLIED, STAMP, digest, git
+from series.tree import STAMP, digest
+from series.worktree import APPLIED, git
 
 DIFF = ["--no-color", "--no-ext-diff", "--no-renames", "--diff-algorithm=myers"]
 

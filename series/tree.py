@@ -13,34 +13,12 @@ import os
 import tempfile
 from pathlib import Path
 
+from common.command import EXIT_UNSAVED, ROOT, ToolError, main, run, say
 from series import patches
 from series.base import ensure_base
-from series.cmd import (EXIT_UNSAVED, ROOT, ToolError, main, remove, run, say)
+from series.worktree import APPLIED, git, lay, switch, unsaved_work
 
-APPLIED = "refs/modify-prot/applied"	# what make tree built last
 STAMP = "modify-prot-stamp"		# in .git: digest of what it was built from
-
-
-def git(linux, *args, **kwargs):
-	"""Run git in @linux and return its stripped stdout."""
-	return run(["git", "-C", linux, *args], **kwargs).stdout.strip()
-
-
-def applied(linux):
-	"""Return the commit that make tree or make refresh left, or None."""
-	return git(linux, "rev-parse", "-q", "--verify", APPLIED, check=False) or None
-
-
-def unsaved_work(linux):
-	"""Return why a tree can't be rebuilt without losing work, or None."""
-	if not (Path(linux) / ".git").is_dir():
-		return None
-	last = applied(linux) or git(linux, "rev-parse", "base")
-	if git(linux, "rev-parse", "HEAD") != last:
-		return "commits that are not in patches/"
-	if git(linux, "status", "--porcelain", "--untracked-files=no"):
-		return "uncommitted changes"
-	return None
 
 
 def digest(series, root=ROOT):
@@ -71,7 +49,7 @@ def commit_series(linux, series, root=ROOT, parent="base"):
 	Returns the list of (commit id, patch). Raises ToolError naming patch,
 	file and hunk if one does not apply exactly.
 	"""
-	contents = patches.contents_at_introduction(series, root)
+	contents = patches.contents_at_introduction(patches.load(root), root)
 	commits = []
 	with tempfile.TemporaryDirectory(dir=Path(linux) / ".git") as tmp:
 		env = {"GIT_INDEX_FILE": f"{tmp}/index"}
@@ -124,22 +102,12 @@ def make_tree(root=ROOT, force=False):
 def topic_worktree(tree, topic, root=ROOT):
 	"""Bring @tree, a second work tree, to the base plus the patches of @topic; return it.
 
-	Files that stay the same keep their timestamps.
+	What @topic needs comes before. Files that stay the same keep their timestamps.
 	"""
 	linux = ensure_base()
-	commits = commit_series(linux, [p for p in patches.load(root) if p.topic == topic], root)
-	tip = commits[-1][0]
-	if not (tree / ".git").exists():
-		say(f"laying the work tree of {topic} alone")
-		git(linux, "worktree", "prune")
-		remove(tree)
-		try:
-			run(["git", "-C", linux, "worktree", "add", "-q", "--detach", tree, tip])
-		except BaseException:
-			remove(tree)
-			raise
-	elif git(tree, "rev-parse", "HEAD") != tip:
-		git(tree, "checkout", "-q", "--force", "--detach", tip)
+	tip = commit_series(linux, patches.alone(topic, root), root)[-1][0]
+	if not lay(linux, tree, tip, f"the work tree of {topic} alone"):
+		switch(tree, tip)
 	return tree
 
 

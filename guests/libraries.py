@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from series.cmd import EXIT_MISSING, ToolError, run
+from common.command import EXIT_MISSING, ToolError, run
 
 LIBRARY_DIR = "/usr/lib/x86_64-linux-gnu"	# where Debian's loader looks
 LOADER = "/lib64/ld-linux-x86-64.so.2"

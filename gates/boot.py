@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
 """Gates: each patch of a topic boots, bare and under Xen, and fails no KUnit case that the base does not."""
-from checks.compile import Compiler, concerns, write_fragment
-from checks.targets import Target
+from common.command import ROOT, ToolError, run
+from gates.compile import Compiler, concerns, write_fragment
+from gates.targets import Target
 from guests import kunit
 from guests.initramfs import initramfs
 from guests.kernel import ccache, configure, image, make_command
 from guests.qemu import GUESTS, Guest
 from series import patches
-from series.cmd import ROOT, ToolError, run
 from series.tree import commit_series, make_tree
 
 TARGET = Target("boot", "x86_64", ("lean", "kunit", "kunit-series"), ())
 TIMEOUT = 300	# seconds, of a guest
-# Topics whose suites need a patch of another topic, by subject; their cover letters have to say so.
-NEEDS = {"3-change-pte": "kunit: pin the page tables of a test's mm under Xen PV"}
 
 
 class Booter(Compiler):
@@ -50,31 +48,32 @@ class Booter(Compiler):
 def boot_gate(topic, root=ROOT):
 	"""Return the gate that boots each patch of @topic, on the base without the other topics."""
 	def gate():
-		series = [*needed(topic, root), *(p for p in patches.load(root) if p.topic == topic)]
+		mine = patches.alone(topic, root)
+		series = [*(p for p in needed(topic, root) if p not in mine), *mine]
 		with Booter(TARGET, root=root) as booter:
 			kernel = booter.build("base", "base")
 			known = {kind: failures(booter.boot(kernel, kind)) for kind in GUESTS}
 			for commit, patch in commit_series(make_tree(root), series, root):
-				if concerns(patch, TARGET):
+				if patch.topic == topic and concerns(patch, TARGET):
 					yield from outcomes(booter, commit, patch.label, known)
 	gate.__doc__ = f"Each patch of {topic} boots, bare and under Xen, and fails no KUnit case but the base's."
 	return gate
 
 
 def needed(topic, root=ROOT):
-	"""Return the patches of other topics that @topic has to be tested with.
+	"""Return the patches of other topics that only the tests of @topic need (patches/<topic>/needs).
 
 	Raises ToolError if there is no such patch any more, or if @topic's cover
 	letter does not name it.
 	"""
-	if topic not in NEEDS:
-		return []
-	cover = " ".join((root / "patches" / topic / "cover.txt").read_text().split())
-	found = [p for p in patches.load(root) if p.subject == NEEDS[topic]]
-	if len(found) != 1 or NEEDS[topic] not in cover:
-		raise ToolError(f"{topic} needs \"{NEEDS[topic]}\": {len(found)} patches have that subject, and "
-				f"its cover letter has to name it")
-	return found
+	cover, series = " ".join((root / "patches" / topic / "cover.txt").read_text().split()), []
+	for subject in patches.needs(topic, root)[1]:
+		found = [p for p in patches.load(root) if p.subject == subject]
+		if len(found) != 1 or subject not in cover:
+			raise ToolError(f"{topic} needs \"{subject}\": {len(found)} patches have that subject, and "
+					"its cover letter has to name it")
+		series += found
+	return series
 
 
 def failures(results):

@@ -15,7 +15,7 @@ import re
 import sys
 from pathlib import Path
 
-from series.cmd import ROOT, ToolError, main
+from common.command import ROOT, ToolError, main
 
 RESULTS = Path("bench") / "results" / "results.json"	# in the repository, committed
 DEFAULTS = ("bare", "mprotect", "anon-4k", "instructions_per_pte")

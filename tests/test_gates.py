@@ -5,12 +5,11 @@ import unittest.mock
 from collections import Counter
 from pathlib import Path
 
-from checks import boot, gates, static, targets
-from checks import compile as compiling
-from checks.fake import FakeCase
-from checks.tally import Tally
+from common.command import EXIT_MISSING, EXIT_USAGE, ToolError
+from common.tally import Tally
+from gates import boot, compile as compiling, run, static, targets
 from series import patches
-from series.cmd import EXIT_MISSING, EXIT_USAGE, ToolError
+from tests.miniature import FakeCase
 
 # As much of the kernel's makefile as the compile gates use.
 MAKEFILE = """VERSION = 7
@@ -97,9 +96,9 @@ class CompileGate(FakeCase):
 	def test_gate_counts_and_keeps_results(self):
 		self.unused_variable_in_second()
 		tally = Tally()
-		with unittest.mock.patch.dict(gates.GATES, {"fake": gates.compile_gate(TARGET, self.root)}), \
+		with unittest.mock.patch.dict(run.GATES, {"fake": run.compile_gate(TARGET, self.root)}), \
 		     unittest.mock.patch("builtins.print"):
-			gates.run_gate("fake", tally)
+			run.run_gate("fake", tally)
 		self.assertEqual((tally.passed, tally.failed), (2, 1))
 		kept = (self.tmp / "build" / "gates" / "fake.json").read_text()
 		self.assertIn('"good": false', kept)
@@ -140,9 +139,9 @@ class Comparisons(unittest.TestCase):
 
 	def test_unknown_gate_is_refused_with_the_known_ones(self):
 		with self.assertRaises(ToolError) as caught:
-			gates.chosen(["kernel-doc", "spars"])
+			run.chosen(["kernel-doc", "spars"])
 		self.assertEqual(caught.exception.code, EXIT_USAGE)
-		self.assertIn("unknown gate 'spars': known are lint kernel-doc", str(caught.exception))
+		self.assertIn("unknown gate 'spars': known are lint series", str(caught.exception))
 
 	def test_missing_compiler_names_the_remedy(self):
 		target = targets.Target("z", "s390", (), (), prefix="no-such-")
@@ -163,16 +162,23 @@ class BootGate(FakeCase):
 	def test_dependency_is_in_the_cover_letter(self):
 		cover = self.root / "patches" / "1-topic" / "cover.txt"
 		cover.write_text("mm: cover\n\nIt needs \"mm: extend\n  the new file\".\n")
-		with unittest.mock.patch.dict(boot.NEEDS, {"1-topic": "mm: extend the new file"}):
-			self.assertEqual([p.subject for p in boot.needed("1-topic", self.root)], ["mm: extend the new file"])
-			cover.write_text("mm: cover\n\nIt needs nothing.\n")
-			with self.assertRaisesRegex(ToolError, "its cover letter has to name it"):
+		self.assertEqual(boot.needed("1-topic", self.root), [])
+		declared = self.root / "patches" / "1-topic" / "needs"
+		declared.write_text("# why\ntests: mm: extend the new file\n")
+		self.assertEqual([p.subject for p in boot.needed("1-topic", self.root)], ["mm: extend the new file"])
+		cover.write_text("mm: cover\n\nIt needs nothing.\n")
+		with self.assertRaisesRegex(ToolError, "its cover letter has to name it"):
+			boot.needed("1-topic", self.root)
+		declared.write_text("tests: no such patch\n")
+		with self.assertRaisesRegex(ToolError, "0 patches have that subject"):
+			boot.needed("1-topic", self.root)
+		for text in ("topic: 2-nope", "topic: 1-topic", "something"):
+			declared.write_text(text + "\n")
+			with self.assertRaisesRegex(ToolError, "is neither"):
 				boot.needed("1-topic", self.root)
-		with unittest.mock.patch.dict(boot.NEEDS, {"1-topic": "no such patch"}):
-			with self.assertRaisesRegex(ToolError, "0 patches have that subject"):
-				boot.needed("1-topic", self.root)
-		self.assertEqual(boot.needed("2-topic", self.root), [])
 
 	def test_dependencies_are_there(self):
-		for topic in boot.NEEDS:
-			self.assertEqual(len(boot.needed(topic)), 1)
+		declared = [topic for topic in patches.topics() if patches.needs(topic) != ([], [])]
+		self.assertIn("3-change-pte", declared)
+		for topic in declared:
+			self.assertEqual(len(boot.needed(topic)), len(patches.needs(topic)[1]))

@@ -10,15 +10,15 @@ import json
 import os
 import time
 
-from checks import static
-from checks.boot import boot_gate
-from checks.compile import each_patch, whole_folders, whole_series
-from checks.far import ARCHS, kunit_gate
-from checks.lint import lint
-from checks.tally import Tally
-from checks.targets import ALLMOD, TARGETS
+from common.command import ROOT, ToolError, build_dir, main, replaced
+from common.tally import Tally
+from gates import rehearsal, static
+from gates.boot import boot_gate
+from gates.compile import each_patch, whole_folders, whole_series
+from gates.kunit_elsewhere import ARCHS, kunit_gate
+from gates.lint import lint
+from gates.targets import ALLMOD, TARGETS
 from series import patches
-from series.cmd import ROOT, ToolError, build_dir, main, replaced
 
 
 # Debian's sparse does not know C23's typeof_unqual, which the headers use.
@@ -52,6 +52,8 @@ def sparse():
 # Each gate is a generator of (what, good or None for skipped, note).
 GATES = {
 	"lint": lint,
+	"series": rehearsal.rehearsal,
+	"checkpatch": rehearsal.each_checkpatch,
 	"kernel-doc": static.kernel_doc,
 	"maintainers": static.maintainers,
 	"code-size": static.code_size,

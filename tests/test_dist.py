@@ -4,8 +4,8 @@ import shutil
 import subprocess
 
 from bench import dist
-from checks.fake import FakeCase
-from series.cmd import ROOT
+from common.command import ROOT
+from tests.miniature import FakeCase
 
 
 class Dist(FakeCase):

@@ -9,11 +9,11 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from checks.targets import TARGETS
+from common.command import EXIT_MISSING, ROOT, ToolError, build_dir, jobs, run
+from gates.targets import TARGETS
 from guests.kernel import build
 from series import patches
 from series.base import base_worktree
-from series.cmd import EXIT_MISSING, ROOT, ToolError, build_dir, jobs, run
 from series.tree import make_tree
 
 OWN_MAINTAINERS = ROOT / "MAINTAINERS"

@@ -6,13 +6,13 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from checks.fake import FakeCase, contents, git, snapshot
+from common.command import (EXIT_FETCH, EXIT_MISSING, EXIT_PATCH, EXIT_UNSAVED, EXIT_USAGE,
+			    ToolError, replaced, run)
 from series import base, patches
 from series.assemble import assemble
-from series.cmd import (EXIT_FETCH, EXIT_MISSING, EXIT_PATCH, EXIT_UNSAVED, EXIT_USAGE, ToolError,
-			replaced, run)
 from series.refresh import refresh
 from series.tree import make_tree
+from tests.miniature import FakeCase, contents, git, snapshot
 
 
 class Base(FakeCase):

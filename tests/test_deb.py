@@ -7,10 +7,11 @@ import sys
 import unittest.mock
 from pathlib import Path
 
-from checks.fake import MAKEFILE, FakeCase
+from common.command import (EXIT_BUILD, EXIT_CONFIG, EXIT_GUEST, EXIT_MISSING, EXIT_USAGE, ROOT,
+			    ToolError)
 from guests import deb
 from guests.kernel import read_fragments
-from series.cmd import EXIT_BUILD, EXIT_CONFIG, EXIT_GUEST, EXIT_MISSING, EXIT_USAGE, ROOT, ToolError
+from tests.miniature import MAKEFILE, FakeCase
 
 # As much of the kernel's makefile as guests/deb.py uses; LOSES is an option that no configuration keeps.
 PACKAGING = MAKEFILE + """

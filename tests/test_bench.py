@@ -10,10 +10,11 @@ import time
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
-from bench import debian, html, insn_profile, kernels, matrix, measure, noise, plot, profile, programs, report, wall
+from bench import (by_function, debian, insn_profile, kernels, matrix, measure, noise, page, plot,
+		   programs, report, table, wall)
 from bench.steps import Steps, clock
-from checks.fake import FakeCase
-from series.cmd import EXIT_FETCH, EXIT_GUEST, EXIT_USAGE, ROOT, ToolError
+from common.command import EXIT_FETCH, EXIT_GUEST, EXIT_USAGE, ROOT, ToolError
+from tests.miniature import FakeCase
 
 LINE = "# result bench=mprotect case=anon-4k pages={pages} threads={threads} metric=ns_per_pte " \
        "min={value} median={value} runs=9"
@@ -59,7 +60,7 @@ class Matrix(BenchCase):
 		perf = (ROOT / programs.PROGRAM).read_text()
 		for bench, case, _, _ in matrix.PERF:
 			self.assertRegex(perf, rf'"{bench}",\s+"{case}"')
-		costs = (ROOT / "bench" / "page_costs.c").read_text()
+		costs = (ROOT / "guests" / "programs" / "page_costs.c").read_text()
 		for bench, case, _ in (*matrix.COSTS, *matrix.FILE_COSTS):
 			self.assertIn(f'"{bench}", "{case}"', costs)
 
@@ -179,7 +180,7 @@ class Profile(BenchCase):
 		self.assertEqual(found.entries, {"trap": 2, "user": 2, "hypercall": 2})
 
 	def test_kernel_functions_named_xen_are_the_kernels(self):
-		self.assertEqual([profile.in_hypervisor(f) for f in ("xen", "xen:do_mmu_update", "xen_pte_val", "f")],
+		self.assertEqual([insn_profile.in_hypervisor(f) for f in ("xen", "xen:do_mmu_update", "xen_pte_val", "f")],
 				 [True, True, False, False])
 
 	def test_log_is_read_in_blocks(self):
@@ -217,11 +218,11 @@ class Profile(BenchCase):
 		item = {"kernel": "base", "guest": "xen", "bench": "mprotect", "case": "anon-4k", "pages": 512,
 			"units": 1024, "total": 30.0, "functions": {"loop": 20.0, "xen:f": 9.99, "tiny": 0.01},
 			"hypervisor": 9.99, "locked_per_pte": 1.0, "locked_per_call": 12.0, "entries": {"trap": 0.5}}
-		text = profile.text([item, {**item, "kernel": "series", "locked_per_pte": 0}])
+		text = by_function.text([item, {**item, "kernel": "series", "locked_per_pte": 0}])
 		self.assertRegex(text, r"20\.00\s+20\.00  loop")
 		self.assertRegex(text, r"0\.01\s+0\.01  functions below")
 		self.assertRegex(text, r"1\.00\s+0\.00  locked instructions of the kernel, per pte")
-		metrics = {r["metric"]: r["value"] for r in profile.results([item])}
+		metrics = {r["metric"]: r["value"] for r in by_function.results([item])}
 		self.assertEqual(metrics, {"locked_per_pte": 1,
 					   "hypervisor_instructions_per_pte": 9.99, "traps_to_hypervisor_per_pte": 0.5})
 
@@ -260,17 +261,17 @@ class Report(BenchCase):
 		   for p in (1, 16, 512, 4096)] + [result("base", 100.0, case="slow<er>"), result("series", 102.0, case="slow<er>")]
 
 	def test_columns_and_ratio(self):
-		head, row = report.table(self.RESULTS[3:12:4]).splitlines()
+		head, row = table.table(self.RESULTS[3:12:4]).splitlines()
 		self.assertEqual(head.split()[5:], ["base", "series", "ratio", "debian-6.1"])
 		self.assertEqual(row.split()[-2], "0.332")
 
 	def test_missing_figures_are_dashes(self):
-		row = report.table([result("base", 3.0), result("series", 1.5), result("base", 2.0, pages=1)]).splitlines()[2]
+		row = table.table([result("base", 3.0), result("series", 1.5), result("base", 2.0, pages=1)]).splitlines()[2]
 		self.assertEqual(row.split()[-3:], ["2.0000", "-", "-"])
 
 	def test_worse_is_worse_by_more_than_noise(self):
-		self.assertEqual([k[2] for k, _, _ in report.worse(self.RESULTS)], ["slow<er>"])
-		self.assertEqual(report.worse([result("base", 100.0), result("series", 100.9)]), [])
+		self.assertEqual([k[2] for k, _, _ in table.worse(self.RESULTS)], ["slow<er>"])
+		self.assertEqual(table.worse([result("base", 100.0), result("series", 100.9)]), [])
 		self.assertIn("slow<er> 4096 pages, instructions_per_pte: 100.0 -> 102.0 (+2.0 %)", report.text(self.RESULTS, {}))
 
 	def test_log_ticks(self):
@@ -294,7 +295,7 @@ class Report(BenchCase):
 	def test_profile_segments_add_up(self):
 		functions = {f"f{i}": 10.0 - i for i in range(10)} | {"xen:x": 50.0, "user": 1.0}
 		item = {"kernel": "base", "functions": functions, "total": sum(functions.values()), "hypervisor": 50.0}
-		names, stacks = html.segments([item])
+		names, stacks = page.segments([item])
 		self.assertEqual((names[0], names[1], names[-1]), ("hypervisor", "f0", "rest of the kernel"))
 		self.assertAlmostEqual(sum(stacks["base"].values()), item["total"])
 
@@ -304,17 +305,17 @@ class Report(BenchCase):
 			     "functions": {"f": 3.0, "xen:g": 4.0}, "total": 7.0, "hypervisor": 4.0}]
 		checked = wall.verdicts("bare", {k: [{("mprotect", "anon-4k", 512, 1): 10.0 + i} for i in range(3)]
 						  for k in ("base", "series")})
-		page = html.page(self.RESULTS, facts, profiles, checked)
+		html = page.page(self.RESULTS, facts, profiles, checked)
 		parser = Balanced()
-		parser.feed(page)
+		parser.feed(html)
 		parser.close()
 		self.assertEqual(parser.open, [])
 		self.assertFalse([a for a in parser.attributes if a[0] in ("src", "href")])
-		self.assertNotRegex(page, r"https?://|@import|url\(|<script")
+		self.assertNotRegex(html, r"https?://|@import|url\(|<script")
 		for text in ("slow&lt;er&gt;", "&lt;instructions&gt;", "a &amp; b", "118.3",
 			     "prefers-color-scheme: dark", "viewport"):
-			self.assertIn(text, page)
-		self.assertNotIn("slow<er>", page)
+			self.assertIn(text, html)
+		self.assertNotIn("slow<er>", html)
 
 	def test_report_is_written_from_what_is_there(self):
 		(self.tmp / "results.json").write_text(json.dumps(self.RESULTS))
@@ -331,7 +332,7 @@ INTERRUPTED = """
 import sys
 from bench import kernels, measure
 from guests.qemu import Guest
-from series.cmd import main
+from common.command import main
 kernels.prepare = lambda *_: None
 kernels.machine = lambda *_, **__: Guest("bare", "k", "i", accel="tcg")
 measure.program = measure.costs_program = measure.workload_program = lambda: None

@@ -6,12 +6,12 @@ import time
 from bench.facts import facts
 from bench.matrix import SHORT_GUESTS
 from bench.measure import bench
-from bench.report import table
+from bench.table import table
+from common.command import EXIT_TESTS, build_dir, main, say
 from guests import kunit
 from guests.kernel import build
 from guests.qemu import GUESTS, check_tools
 from guests.xen import hypervisor
-from series.cmd import EXIT_TESTS, build_dir, main, say
 
 STEPS = 6
 

@@ -8,10 +8,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.command import EXIT_MISSING, ROOT, ToolError
 from guests.kernel import CONFIGS as GUEST_CONFIGS
-from series.cmd import EXIT_MISSING, ROOT, ToolError
 
-CONFIGS = ROOT / "checks" / "config"
+CONFIGS = ROOT / "gates" / "config"
 KVM_MAIN = "arch/{arch}/kvm/../../../virt/kvm/kvm_main"		# the name that a whole build gives it
 MM = ("mm/mprotect", "mm/memory", "mm/mapping_dirty_helpers", "mm/modify_prot_debug", "mm/ksm",
       "mm/rmap", "fs/proc/task_mmu", "lib/kunit/user_alloc", "mm/tests/modify_prot_kunit",

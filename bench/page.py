@@ -4,9 +4,9 @@ import collections
 import html
 
 from bench import plot
+from bench.insn_profile import in_hypervisor
 from bench.matrix import GUESTS
-from bench.profile import in_hypervisor
-from bench.report import NOISE, number, ordered, ratio, rows, worse
+from bench.table import NOISE, number, ordered, ratio, rows, worse
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1a1a1a; --dim: #555; --back: #fff; --line: #d5d5d5; --good: #00704f;

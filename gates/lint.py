@@ -3,7 +3,7 @@
 import re
 import sys
 
-from series.cmd import ROOT, run
+from common.command import ROOT, run
 
 # Messages that only the tests are spared.
 TESTS_MAY = "missing-function-docstring"
@@ -36,7 +36,7 @@ def programs():
 def lint():
 	"""The scripts of this repository: pylint, shellcheck, --help, SPDX lines."""
 	modules = tracked("*.py", ":!tools/")
-	tests = [n for n in modules if n.startswith("checks/test_")]
+	tests = [n for n in modules if n.startswith("tests/test_")]
 	text = pylint([n for n in modules if n not in tests])
 	yield "pylint", not text, text
 	text = pylint(tests, f"--disable={TESTS_MAY}")

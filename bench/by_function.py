@@ -10,12 +10,12 @@ import shlex
 import tempfile
 
 from bench import kernels, matrix, report
-from bench.insn_profile import SymbolMap, count, instructions, record
+from bench.insn_profile import SymbolMap, count, in_hypervisor, instructions, record
 from bench.programs import program
 from bench.steps import Steps
+from common.command import ToolError, build_dir, main, replaced
 from guests.kernel import KERNELS, build
 from guests.xen import symbols as xen_symbols
-from series.cmd import ToolError, build_dir, main, replaced
 
 MARKER = "PROFILE-START"
 PAGES = 512
@@ -34,11 +34,6 @@ SET_UP = "handle_mm_fault"	# pages are faulted in before a run's first mprotect(
 TRIES = 4
 SHOWN = 0.05		# instructions per pte: functions below are summed up
 PER_PTE = 1 / 16	# what is executed less often than this per pte is work per call
-
-
-def in_hypervisor(function):
-	"""Return whether SymbolMap named a function of the hypervisor, not the kernel's xen_..."""
-	return function == "xen" or function.startswith("xen:")
 
 
 def profile(kernel, name, bench="mprotect", case="anon-4k", pages=PAGES):

@@ -7,19 +7,22 @@ import argparse
 import sys
 import unittest
 
-from checks.gates import run_gate
-from checks.guests import (check_base_fails, check_bench, check_dist, check_faults, check_hotplug,
-			   check_kernels, check_kunit, check_permissions, check_shell)
-from checks.patches import check_patches
+from checks.benchmark import check_bench, check_dist
+from checks.broken_guests import check_broken_guests
+from checks.faults import check_faults_apply
+from checks.kunit import check_base_fails, check_hotplug, check_kernels, check_kunit
 from checks.selftests import check_change_pte, check_migrate, check_races, check_scan, check_torture
-from checks.tally import Tally
+from checks.shell import check_permissions, check_shell
+from common.command import ROOT, main
+from common.tally import Tally
+from gates.run import run_gate
 from guests.qemu import check_tools
-from series.cmd import main
 
 PARTS = ("tooling", "patches", "guests")
-UNIT_TESTS = ("checks.test_series", "checks.test_guests", "checks.test_mail", "checks.test_bench",
-	      "checks.test_gates", "checks.test_dist", "checks.test_checks", "checks.test_deb")
-QUICK_GATES = ("maintainers", "kernel-doc")	# the others are for make check
+TOOLING_GATES = ("lint",)
+PATCHES_GATES = ("series", "checkpatch", "maintainers", "kernel-doc")	# the others are for make check
+GUESTS = (check_kunit, check_base_fails, check_hotplug, check_permissions, check_broken_guests, check_shell,
+	  check_races, check_scan, check_torture, check_migrate, check_change_pte, check_dist, check_bench)
 
 
 class Counted(unittest.TextTestResult):
@@ -46,29 +49,17 @@ class Counted(unittest.TextTestResult):
 
 
 def check_tooling(tally):
-	"""Run the unit tests of the tooling."""
+	"""Run the unit tests of the tooling: all that unittest finds in tests/."""
 	Counted.tally = tally
-	suite = unittest.defaultTestLoader.loadTestsFromNames(UNIT_TESTS)
-	unittest.TextTestRunner(stream=sys.stderr, resultclass=Counted, buffer=True, verbosity=0).run(suite)
+	found = unittest.defaultTestLoader.discover(str(ROOT / "tests"), top_level_dir=str(ROOT))
+	unittest.TextTestRunner(stream=sys.stderr, resultclass=Counted, buffer=True, verbosity=0).run(found)
 
 
 def check_guests(tally):
 	"""Build both kernels and run everything that boots one."""
-	if not check_kernels(tally):
-		return
-	check_kunit(tally)
-	check_base_fails(tally)
-	check_hotplug(tally)
-	check_permissions(tally)
-	check_faults(tally)
-	check_shell(tally)
-	check_races(tally)
-	check_scan(tally)
-	check_torture(tally)
-	check_migrate(tally)
-	check_change_pte(tally)
-	check_dist(tally)
-	check_bench(tally)
+	if check_kernels(tally):
+		for check in GUESTS:
+			check(tally)
 
 
 def _main():
@@ -83,11 +74,12 @@ def _main():
 	tally = Tally()
 	if "tooling" in parts:
 		check_tooling(tally)
-		run_gate("lint", tally)
-	if "patches" in parts:
-		check_patches(tally)
-		for gate in QUICK_GATES:
+		for gate in TOOLING_GATES:
 			run_gate(gate, tally)
+	if "patches" in parts:
+		for gate in PATCHES_GATES:
+			run_gate(gate, tally)
+		check_faults_apply(tally)
 	if "guests" in parts:
 		check_guests(tally)
 	return tally.close()

@@ -2,13 +2,13 @@
 """Gates: the KUnit suites on other architectures, in their QEMU, by the kernel's own kunit.py."""
 import os
 
-from checks.targets import CONFIGS, TARGETS
+from common.command import build_dir
+from gates.targets import CONFIGS, TARGETS
 from guests.kernel import ccache
 from guests.kunit import cases, kunit_tool
-from series.cmd import build_dir
 from series.tree import make_tree
 
-# Target of checks/targets.py: kunit.py's name for the architecture.
+# Target of gates/targets.py: kunit.py's name for the architecture.
 ARCHS = {"arm64": "arm64", "s390": "s390", "powerpc": "powerpcle"}
 TIMEOUT = 600	# seconds, of the guest
 GOOD = {"PASS": True, "SKIP": None}

@@ -5,11 +5,10 @@ import json
 import os
 import subprocess
 
-from bench import figures
-from checks.fake import FakeCase, git
-from series import mail
+from common.command import EXIT_USAGE, ToolError
+from series import figures, mail
 from series.assemble import assemble
-from series.cmd import EXIT_USAGE, ToolError
+from tests.miniature import FakeCase, git
 
 # As much of get_maintainer.pl as the mails need: its --roles output.
 GET_MAINTAINER = """#!/bin/sh
@@ -199,6 +198,6 @@ class Figures(Refusals, FakeCase):
 		self.assertEqual(text, "mm: x\n\n524\n")
 
 	def test_the_program_reads_standard_input(self):
-		done = subprocess.run(["python3", "-m", "bench.figures"], input="plain {x}\n", text=True,
+		done = subprocess.run(["python3", "-m", "series.figures"], input="plain {x}\n", text=True,
 				      capture_output=True, check=False)
 		self.assertEqual((done.returncode, done.stdout), (0, "plain {x}\n"))

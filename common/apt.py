@@ -7,7 +7,7 @@ takes the mirror from the system's settings and never changes them.
 import re
 import shutil
 
-from series.cmd import EXIT_MISSING, ToolError, build_dir, replaced, run, say
+from common.command import EXIT_MISSING, ToolError, build_dir, replaced, run, say
 
 
 def debian_mirror(label="Debian"):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bench.kvm import parse_kvm
 from checks import faults, kcsan, soak, upstream
-from checks.tally import Tally
-from series.cmd import ToolError
+from common.command import ToolError
+from common.tally import Tally
 
 FAULT = """SPDX-License-Identifier: GPL-2.0
 Title: it is broken
@@ -155,7 +155,3 @@ class KvmBenchTest(unittest.TestCase):
 		self.assertEqual(found, [{"kernel": "base", "guest": "kvm", "bench": "ksm", "case": "read,x",
 					  "pages": 64, "metric": "instructions_per_page", "value": 2.5,
 					  "min": 2.0, "runs": 3}])
-
-
-if __name__ == "__main__":
-	unittest.main()

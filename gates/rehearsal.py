@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Checks of the patches themselves: checkpatch, round trip, git am, topics alone."""
+"""Gates of the patches as others get them: round trip, git am, mails, quilt, topics alone, checkpatch.
+
+A gate is a generator of (what, good or None for skipped, note).
+"""
 import contextlib
 import re
 import shutil
 import tempfile
-import unittest.mock
 from pathlib import Path
 
-from checks.fake import contents, git
-from checks.faults import faults
+from common.command import ROOT, ToolError, build_dir, remove, run
 from series import patches
 from series.assemble import assemble
-from series.cmd import ROOT, build_dir, remove, run
-from series.mail import make_mails
+from series.mail import make_mails, topic_commits
 from series.refresh import refresh
 from series.tree import commit_series, make_tree
+from series.worktree import git, lay
 
 # What checkpatch says that is no fault here, and why.
 IGNORED = {
@@ -29,6 +30,8 @@ IGNORED = {
 	"LINE_SPACING": "kunit_test_suite() follows its suite without a blank line",
 	"UNCOMMENTED_DEFINITION": "local pointers to a page table lock",
 }
+SENDER = ("A Sender", "sender@example.org")
+IDENTITY = ("-c", f"user.name={SENDER[0]}", "-c", f"user.email={SENDER[1]}")	# of the one who applies
 
 
 def checkpatch(path, linux):
@@ -36,6 +39,12 @@ def checkpatch(path, linux):
 	done = run(["scripts/checkpatch.pl", "--strict", "--codespell", "--no-summary", "--terse",
 		    "--show-types", f"--ignore={','.join(IGNORED)}", path], cwd=linux, check=False)
 	return done.stdout.strip()
+
+
+def contents(directory):
+	"""Return {path: (content, mode)} of the files below @directory."""
+	return {p.relative_to(directory): (p.read_bytes(), p.stat().st_mode)
+		for p in Path(directory).rglob("*") if p.is_file()}
 
 
 def sign_offs(series):
@@ -61,15 +70,14 @@ def round_trip():
 
 @contextlib.contextmanager
 def pristine(series):
-	"""Yield a work tree of the base that holds the folders @series touches."""
+	"""Yield a work tree of the base that holds the directories that @series touches."""
 	linux = build_dir() / "linux"
-	folders = sorted({str(Path(f).parent) for p in series for f in [*p.files(), *p.payload]})
+	directories = sorted({str(Path(f).parent) for p in series for f in [*p.files(), *p.payload]})
 	tree = build_dir() / "rehearsal"
 	remove(tree)
-	git(linux, "worktree", "prune")
 	try:
-		git(linux, "worktree", "add", "-q", "--no-checkout", "--detach", str(tree), "base")
-		git(tree, "sparse-checkout", "set", *folders)
+		lay(linux, tree, "base", "a work tree to rehearse in", "--no-checkout")
+		git(tree, "sparse-checkout", "set", *directories)
 		git(tree, "checkout", "-q")
 		yield tree
 	finally:
@@ -82,7 +90,7 @@ def git_am():
 	linux, series = build_dir() / "linux", patches.load()
 	out = assemble()
 	with pristine(series) as tree:
-		git(tree, "am", "-q", *[str(out / p.label) for p in series])
+		git(tree, *IDENTITY, "am", "-q", *[str(out / p.label) for p in series])
 		assert git(tree, "rev-parse", "HEAD^{tree}") == git(linux, "rev-parse", "HEAD^{tree}"), \
 			"git am gives another tree than make tree"
 
@@ -94,17 +102,14 @@ def rehearse_mails():
 	latter with the sender's Signed-off-by.
 	"""
 	linux, series = build_dir() / "linux", patches.load()
-	name, mail = "A Sender", "sender@example.org"
-	sender = unittest.mock.patch.dict("os.environ", GIT_COMMITTER_NAME=name, GIT_COMMITTER_EMAIL=mail)
+	name, mail = SENDER
 	with pristine(series) as tree, tempfile.TemporaryDirectory() as tmp:
-		with sender:
-			out = make_mails(folder=Path(tmp))
+		out = make_mails(folder=Path(tmp), who=SENDER)
 		for topic in patches.topics():
-			mine = [p for p in series if p.topic == topic]
-			want = [c for c, _ in commit_series(linux, mine)]
-			git(tree, "checkout", "-q", "--detach", "base")
-			git(tree, "am", "-q", "--empty=drop", str(out / f"{topic}.mbox"))
-			have = git(tree, "rev-list", "--reverse", "base..HEAD").split()
+			start, want = topic_commits(linux, topic)
+			git(tree, "checkout", "-q", "--detach", start)
+			git(tree, *IDENTITY, "am", "-q", "--empty=drop", str(out / f"{topic}.mbox"))
+			have = git(tree, "rev-list", "--reverse", f"{start}..HEAD").split()
 			assert len(have) == len(want), f"{topic}: {len(have)} commits of {len(want)} patches"
 			for ours, theirs in zip(want, have):
 				for what in ("%T", "%an <%ae>", "%ad"):
@@ -116,6 +121,11 @@ def rehearse_mails():
 					f"{topic}: git am changes the message of '{a.splitlines()[0]}'"
 
 
+def file_at(linux, commit, name):
+	"""Return the text of the file @name of @commit."""
+	return run(["git", "-C", linux, "show", f"{commit}:{name}"]).stdout
+
+
 def quilt():
 	"""Assert that quilt push -a without fuzz gives build/linux's files."""
 	linux, series, out = build_dir() / "linux", patches.load(), build_dir() / "series"
@@ -123,35 +133,40 @@ def quilt():
 		names = sorted({f for p in series for f in p.files()} - {n for p in series for n in p.payload})
 		for name in names:
 			(Path(tmp) / name).parent.mkdir(parents=True, exist_ok=True)
-			(Path(tmp) / name).write_text(git(linux, "show", f"base:{name}"))
+			(Path(tmp) / name).write_text(file_at(linux, "base", name))
 		run(["quilt", "--quiltrc=-", "push", "-a", "--fuzz=0"], cwd=tmp,
 		    env={"QUILT_PATCHES": str(out)})
 		for name in names:
-			assert (Path(tmp) / name).read_text() == git(linux, "show", f"HEAD:{name}"), \
+			assert (Path(tmp) / name).read_text() == file_at(linux, "HEAD", name), \
 				f"quilt gives another {name}"
 
 
-def check_patches(tally):
-	"""Run all checks of the patches."""
-	with tally.step("series: tree"):
-		make_tree()
-	with tally.step("series: refresh after tree changes nothing"):
-		round_trip()
-	with tally.step("series: git am in a pristine tree gives the same tree"):
-		git_am()
-	with tally.step("mail: git am of each topic's mbox on the base gives the same commits"):
-		rehearse_mails()
-	with tally.step("series: quilt applies it without fuzz"):
-		quilt()
-	series, linux = patches.load(), build_dir() / "linux"
-	signed = sign_offs(series)
-	tally.result("series: no patch carries a Signed-off-by", not signed, " ".join(signed))
+def attempt(what, function, *args):
+	"""Return a gate's result: good unless @function(*@args) raises ToolError or AssertionError."""
+	try:
+		function(*args)
+	except (ToolError, AssertionError) as error:
+		return what, False, str(error)
+	return what, True, ""
+
+
+def rehearsal():
+	"""The patches survive refresh, git am, mailing and quilt, and each topic applies to the base by itself."""
+	make_tree()
+	yield attempt("refresh after tree changes nothing", round_trip)
+	yield attempt("git am in a pristine tree gives the same tree", git_am)
+	yield attempt("git am of each topic's mbox gives the same commits", rehearse_mails)
+	yield attempt("quilt applies it without fuzz", quilt)
+	signed = sign_offs(patches.load())
+	yield "no patch carries a Signed-off-by", not signed, " ".join(signed)
 	for topic in patches.topics():
-		with tally.step(f"series: {topic} applies to the base by itself"):
-			commit_series(linux, [p for p in series if p.topic == topic])
-	for fault in faults():
-		with tally.step(f"fault {fault.name} applies to the series"):
-			run(["git", "-C", linux, "apply", "--check", "--cached", "-"], stdin=fault.diff)
-	for patch in series:
-		text = checkpatch(build_dir() / "series" / patch.label, linux)
-		tally.result(f"checkpatch {patch.label}", not text, text)
+		yield attempt(f"{topic} applies to the base, with what it declares to need",
+			      commit_series, build_dir() / "linux", patches.alone(topic))
+
+
+def each_checkpatch():
+	"""checkpatch --strict --codespell has nothing to say about any patch, less what is ignored for a reason."""
+	linux, out = make_tree(), assemble()
+	for patch in patches.load():
+		text = checkpatch(out / patch.label, linux)
+		yield patch.label, not text, text

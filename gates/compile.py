@@ -3,7 +3,7 @@
 
 A work tree of its own (build/gates/linux) goes through the commits of each topic, on
 the base and without the other topics, and at the end to the whole series. At
-each state only the objects of checks/targets.py are compiled, with W=1; make
+each state only the objects of gates/targets.py are compiled, with W=1; make
 knows which ones a patch concerns. A warning is new if it was not seen before.
 """
 import contextlib
@@ -11,10 +11,11 @@ import re
 import time
 from dataclasses import dataclass, field
 
+from common.command import EXIT_BUILD, ROOT, ToolError, build_dir, jobs, locked, run, say
 from guests.kernel import SERIES_ONLY, ccache, check_config, read_fragments
 from series import patches
-from series.cmd import EXIT_BUILD, ROOT, ToolError, build_dir, jobs, locked, remove, run, say
-from series.tree import APPLIED, commit_series, git, make_tree
+from series.tree import commit_series, make_tree
+from series.worktree import APPLIED, git, lay
 
 # file:line:column: warning: text [-Woption], and objtool's and sparse's likes of it
 FINDING = re.compile(r"^(\S+?):(?:\d+:)?(?:\d+:)? *(warning|error|fatal error): (.*)$", re.M)
@@ -46,15 +47,7 @@ def gate_tree(root=ROOT):
 	"""Return the gates' own work tree of build/linux, made if need be."""
 	linux = make_tree(root)
 	tree = build_dir() / "gates" / "linux"
-	if not (tree / ".git").exists():
-		say("laying the gates' work tree")
-		git(linux, "worktree", "prune")
-		remove(tree)
-		try:
-			git(linux, "worktree", "add", "-q", "--detach", tree, "base")
-		except BaseException:
-			remove(tree)
-			raise
+	lay(linux, tree, "base", "the gates' work tree")
 	return tree
 
 
@@ -203,10 +196,9 @@ def write_fragment(path, wanted):
 
 def states(linux, target, root=ROOT):
 	"""Yield (commit, label) to compile: each patch of each topic alone, then all of them."""
-	series = patches.load(root)
 	for topic in patches.topics(root):
-		for commit, patch in commit_series(linux, [p for p in series if p.topic == topic], root):
-			if concerns(patch, target):
+		for commit, patch in commit_series(linux, patches.alone(topic, root), root):
+			if patch.topic == topic and concerns(patch, target):
 				yield commit, patch.label
 	yield APPLIED, "whole series"
 

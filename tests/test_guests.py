@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 
 from bench import measure
-from bench.report import table
-from checks.fake import FakeCase
-from guests import kernel, nested, programs, qemu, xen
+from bench.table import table
+from common import apt
+from common.command import EXIT_CONFIG, EXIT_GUEST, EXIT_HANG, EXIT_MISSING, EXIT_USAGE, ToolError
+from guests import kernel, libraries, nested, qemu, xen
 from guests.job import number
 from guests.kunit import cases, kunit, without_strays
-from series import apt
-from series.cmd import (EXIT_CONFIG, EXIT_GUEST, EXIT_HANG, EXIT_MISSING, EXIT_USAGE, ToolError)
+from tests.miniature import FakeCase
 
 MARKER = "guest-init: job ended with status"
 
@@ -157,14 +157,14 @@ class Guests(FakeCase):
 		self.fails(EXIT_USAGE, "no multiboot ELF", xen.hypervisor)
 
 	def test_library_that_is_missing_is_named(self):
-		self.fails(EXIT_MISSING, "ls needs lib", programs.libraries, ["/bin/ls"], self.tmp)
+		self.fails(EXIT_MISSING, "ls needs lib", libraries.libraries, ["/bin/ls"], self.tmp)
 		index = self.tmp / "usr" / "lib" / "x86_64-linux-gnu"
 		index.mkdir(parents=True)
-		for _, path in programs.host_libraries("/bin/ls"):
+		for _, path in libraries.host_libraries("/bin/ls"):
 			(index / Path(path).name).symlink_to(path)
-		(index / programs.UNNAMED).symlink_to("/bin/true")
-		names = [Path(guest).name for guest, _ in programs.libraries(["/bin/ls"], self.tmp)]
-		self.assertEqual(sorted({*names, programs.UNNAMED}), names)
+		(index / libraries.UNNAMED).symlink_to("/bin/true")
+		names = [Path(guest).name for guest, _ in libraries.libraries(["/bin/ls"], self.tmp)]
+		self.assertEqual(sorted({*names, libraries.UNNAMED}), names)
 		self.assertIn("libc.so.6", names)
 
 	def test_firmware_that_is_missing_is_named(self):
@@ -172,9 +172,9 @@ class Guests(FakeCase):
 		fake.write_text(f"#!/bin/sh\necho {self.tmp}\n")
 		fake.chmod(0o755)
 		os.environ["QEMU"] = str(fake)
-		self.fails(EXIT_MISSING, "has no bios.bin", programs.firmware, "bios.bin")
+		self.fails(EXIT_MISSING, "has no bios.bin", libraries.firmware, "bios.bin")
 		(self.tmp / "bios.bin").write_text("")
-		self.assertEqual(programs.firmware("bios.bin"), self.tmp / "bios.bin")
+		self.assertEqual(libraries.firmware("bios.bin"), self.tmp / "bios.bin")
 
 	def test_apt_dependencies_are_read(self):
 		text = "Package: a\nVersion: 1\nDepends: libb (>= 2), c:any | d, libe1\n\nPackage: libb\n"

@@ -4,7 +4,7 @@ import contextlib
 import sys
 import time
 
-from series.cmd import ToolError
+from common.command import ToolError
 
 
 class Tally:

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Checks of the benchmark: it repeats, the series keeps its promises, the tarball works."""
+import tempfile
+from pathlib import Path
+
+from bench.dist import dist
+from bench.matrix import SHORT
+from bench.measure import TRACED_PAGES, count_hypercalls, measure
+from bench.table import table
+from common.command import run
+from guests.kernel import KERNELS
+
+# Instructions per pte, series to base, at most; 4096 pages.
+RATIOS = {"bare": 0.36, "xen": 0.36}
+# The series under Xen has to queue this many updates per hypercall at least.
+BATCH = 200
+
+
+def check_dist(tally):
+	"""Unpack the tarball for real machines and run it on this one."""
+	with tally.step("bench-dist: unpacked, it measures this machine"), tempfile.TemporaryDirectory() as tmp:
+		run(["tar", "-xf", dist(), "-C", tmp])
+		runner, = Path(tmp).glob("*/run.sh")
+		done = run([runner, "1"], cwd=tmp, check=False)
+		assert done.returncode == 0, (done.stdout + done.stderr)[-200:]
+		for name in ("mprotect ", "mprotect_workload", "modify_prot_race: ok"):
+			assert name in done.stdout, f"nothing of {name}"
+
+
+def figure(results, kernel, kind, metric="instructions_per_pte"):
+	"""Return one figure at TRACED_PAGES of the RO/RW toggle."""
+	return next(r["value"] for r in results if (r["kernel"], r["guest"], r["metric"], r["pages"], r["case"])
+		    == (kernel, kind, metric, TRACED_PAGES, "anon-4k"))
+
+
+def check_bench(tally):
+	"""Check the benchmark: it repeats to 0.5 %, and the series keeps its promises."""
+	results = []
+	for kind in RATIOS:
+		for kernel in KERNELS:
+			with tally.step(f"bench: {kernel} {kind}: complete run"):
+				results += measure(kernel, kind, SHORT, ())
+	with tally.step("bench: a second run gives the same figure"):
+		again = measure("series", "bare", SHORT, ())
+		first, second = figure(results, "series", "bare"), figure(again, "series", "bare")
+		assert abs(first - second) < 0.005 * first, f"{first} and {second}"
+	for kind, limit in RATIOS.items():
+		with tally.step(f"bench: {kind}: series takes at most {limit} of the base's instructions"):
+			base, series = figure(results, "base", kind), figure(results, "series", kind)
+			assert 0 < series <= limit * base, f"base {base:.1f}, series {series:.1f}"
+	with tally.step(f"bench: xen: base makes a hypercall per pte, series one per {BATCH} or more"):
+		results += count_hypercalls("base", build_it=False) + count_hypercalls("series", build_it=False)
+		base = figure(results, "base", "xen", "hypercalls_per_pte")
+		series = figure(results, "series", "xen", "hypercalls_per_pte")
+		assert base >= 1 and 0 < series <= 1 / BATCH, f"base {base:.3f}, series {series:.4f}"
+	for line in table(results).splitlines():
+		print(f"# {line}")

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Checks of what a person meets in a guest: an interactive shell, and the permissions of files."""
+import os
+import select
+import signal
+import subprocess
+import time
+
+from common.command import ROOT
+from guests.job import guest
+from guests.kernel import KERNELS
+
+
+def converse(argv, steps, limit):
+	"""Run @argv; for each (prompt, answer) of @steps wait for one and type the other.
+
+	Returns all output. Raises AssertionError if a prompt did not come, or
+	the program did not end by itself, within @limit seconds.
+	"""
+	deadline, output = time.monotonic() + limit, ""
+	with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+			      stderr=subprocess.STDOUT, start_new_session=True) as proc:
+		try:
+			for prompt, answer in [*steps, (None, "")]:
+				seen = len(output)
+				while prompt is None or prompt not in output[seen:]:
+					ready, _, _ = select.select([proc.stdout], [], [],
+								    max(0, deadline - time.monotonic()))
+					assert ready, f"no {prompt or 'end'} within {limit} s: {output[-200:]!r}"
+					data = os.read(proc.stdout.fileno(), 65536)
+					if not data:
+						break
+					output += data.decode(errors="replace")
+				if prompt is not None:
+					proc.stdin.write(answer.encode())
+					proc.stdin.flush()
+		finally:
+			if proc.poll() is None:
+				os.killpg(proc.pid, signal.SIGKILL)
+	return output
+
+
+def check_shell(tally):
+	"""Type into make shell as a person would."""
+	for kind in ("bare", "xen", "domU"):
+		with tally.step(f"guest: make shell GUEST={kind} answers and powers off"):
+			converse(["make", "shell", f"GUEST={kind}"],
+				 [("/ # ", "echo answer=$((6 * 7))\n"), ("answer=42", "exit\n")], 120)
+
+
+def check_permissions(tally):
+	"""See that the series adds no file to proc, sysfs or debugfs that others than root may write."""
+	job = """find /proc/sys /sys -type f -perm -200 2> /dev/null | sed -n '$s/.*/walked/p'
+find /proc/sys /sys -type f -perm -002 2> /dev/null | sed 's/^/writable /'
+"""
+	with tally.step("guest: no new file is writable by everybody"):
+		found = {}
+		for kernel in KERNELS:
+			name = f"permissions-{kernel}"
+			done = guest("bare", kernel, name, job, append="kunit.autorun=0",
+				     build_it=False).run(name, timeout=120).require()
+			assert "walked" in done.lines, f"find saw no file that root may write: see {done.log}"
+			found[kernel] = {line for line in done.lines if line.startswith("writable ")}
+		new = found["series"] - found["base"]
+		assert not new, " ".join(sorted(new))

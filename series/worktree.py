@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Git in the kernel's trees: commands, second work trees, and whether work there would be lost."""
+from pathlib import Path
+
+from common.command import remove, run, say
+
+APPLIED = "refs/modify-prot/applied"	# what make tree or make refresh left last
+
+
+def git(tree, *args, **kwargs):
+	"""Run git in @tree and return its stripped stdout; @kwargs go to run()."""
+	return run(["git", "-C", tree, *args], **kwargs).stdout.strip()
+
+
+def applied(linux):
+	"""Return the commit that make tree or make refresh left, or None."""
+	return git(linux, "rev-parse", "-q", "--verify", APPLIED, check=False) or None
+
+
+def unsaved_work(linux):
+	"""Return why a tree can't be rebuilt without losing work, or None."""
+	if not (Path(linux) / ".git").is_dir():
+		return None
+	last = applied(linux) or git(linux, "rev-parse", "base")
+	if git(linux, "rev-parse", "HEAD") != last:
+		return "commits that are not in patches/"
+	if git(linux, "status", "--porcelain", "--untracked-files=no"):
+		return "uncommitted changes"
+	return None
+
+
+def lay(linux, tree, commit, what, *options):
+	"""Make @tree a second work tree of @linux, detached at @commit, if it is none yet; return whether it was made.
+
+	@what names it for people, @options go to git worktree add. A tree that could not be
+	laid is removed.
+	"""
+	if (tree / ".git").exists():
+		return False
+	say(f"laying {what}")
+	git(linux, "worktree", "prune")
+	remove(tree)
+	try:
+		git(linux, "worktree", "add", "-q", "--detach", *options, str(tree), commit)
+	except BaseException:
+		remove(tree)
+		raise
+	return True
+
+
+def switch(tree, commit):
+	"""Check @commit out in the work tree @tree; files that stay the same keep their timestamps."""
+	if git(tree, "rev-parse", "HEAD") != git(tree, "rev-parse", f"{commit}^{{commit}}"):
+		git(tree, "checkout", "-q", "--force", "--detach", commit)
