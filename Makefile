@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # The one entry point. 'make help' lists targets and variables.
 
-# Given to the tooling if they are set, on make's command line or in the environment.
-VARIABLES := O V J LINUX DL_DIR LLVM CC ARCH CROSS_COMPILE HOSTCC W C \
-	GUEST KERNEL HOST_KERNEL CONFIG DEB_CONFIG BOOT FAULT SMP MEM MINUTES SECONDS SEED ACCEL XEN QEMU ROUNDS KEEP FORCE KERNEL_ORG TOPIC PREVIOUS GATE
-$(foreach v,$(VARIABLES),$(if $(filter undefined,$(origin $v)),,$(eval export $v)))
-
 # make's built-in default is not a choice of the user's.
 ifeq ($(origin CC),default)
 unexport CC
@@ -17,8 +12,17 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: help deps base series tree refresh mail kernel deb shell kunit bench bench-wall bench-dist profile report torture race run test check faults soak upstream-tests clean
 
+# A program of the tooling: all settings are checked before anything is installed.
+define program
+	@! command -v $(PYTHON) > /dev/null || $(PYTHON) -m $(1) --check
+	@series/deps $(2)
+	@$(PYTHON) -m $(1)
+endef
+
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
+	@echo; echo Settings
+	@$(PYTHON) -m common.settings
 
 #: modify-prot: page-table protection transactions, a Linux 7.3 patch series
 #:
@@ -63,97 +67,75 @@ help:
 #: Other
 #:   deps      install missing Debian packages (root), or print the command
 #:   clean     remove build/ (kernels, guests, results; not ccache's cache)
-#:
-#: Variables
-#:   O=build            where everything that is built lands
-#:   LINUX=<tree>       use this Linux 7.3.y tree as the base (copied, never modified)
-#:   DL_DIR=<folder>    folder with linux-source-7.3.tar.xz and SHA256SUMS
-#:   HOST_KERNEL=base   kernel around domU, pvh and kvm, if not the guest's own
-#:   XEN=4.17|4.20      hypervisor of a Debian package, or a binary, compressed or not
-#:   QEMU=<binary>      QEMU to use instead of qemu-system-x86_64
-#:   ACCEL=auto|tcg|kvm accelerator; auto takes KVM only if it boots something
-#:   SMP=1 MEM=2048     vCPUs and MiB of a guest; of domU, pvh and kvm, the machine's:
-#:                      the guest in it has as many vCPUs and half the memory
-#:   CONFIG=lean        a kernel's configuration: lean, disk, debug, noxen, upstream, kasan, kcsan, rt, up
-#:   DEB_CONFIG=<file>  make deb: start from this .config; local: from the running kernel's and its
-#:                      loaded modules; default x86_64_defconfig for Xen and common machines
-#:   BOOT=0             make deb: don't boot the packaged kernel in QEMU
-#:   J=2 V=1 LLVM=1 CC= jobs, verbosity and compiler, as in the kernel's build
-#:   TOPIC=1-<topic>    make mail: only this topic; default all
-#:   PREVIOUS=<commit>  make mail: range-diff against this commit; default tag sent/<topic>-v<n-1>
-#:   GATE=<name ...>    make check: only these; python3 -m gates.run --list has them
-#:   FORCE=1            make tree: drop work in build/linux that was not refreshed
 
 deps:
 	@series/deps
 
-base: deps
-	@$(PYTHON) -m series.base
+base:
+	$(call program,series.base)
 
-series: deps
-	@$(PYTHON) -m series.assemble
+series:
+	$(call program,series.assemble)
 
-tree: deps
-	@$(PYTHON) -m series.tree
+tree:
+	$(call program,series.tree)
 
-refresh: deps
-	@$(PYTHON) -m series.refresh
+refresh:
+	$(call program,series.refresh)
 
-mail: deps
-	@$(PYTHON) -m series.mail
+mail:
+	$(call program,series.mail)
 
-kernel: deps
-	@$(PYTHON) -m guests.kernel $(or $(KERNEL),series)
+kernel:
+	$(call program,guests.kernel)
+
+shell:
+	$(call program,guests.shell)
+
+kunit:
+	$(call program,guests.kunit)
+
+bench:
+	$(call program,bench.measure)
+
+torture:
+	$(call program,checks.torture)
+
+race:
+	$(call program,checks.race)
+
+bench-wall:
+	$(call program,bench.wall)
+
+bench-dist:
+	$(call program,bench.dist)
+
+profile:
+	$(call program,bench.by_function)
+
+run:
+	$(call program,checks.overview)
+
+test:
+	$(call program,checks.suite)
+
+faults:
+	$(call program,checks.faults)
+
+soak:
+	$(call program,checks.soak)
+
+upstream-tests:
+	$(call program,checks.upstream)
+
+check:
+	$(call program,gates.run,--check)
 
 deb:
-	@series/deps --deb
-	@$(PYTHON) -m guests.deb $(or $(KERNEL),series)
-
-shell: deps
-	@$(PYTHON) -m guests.shell
-
-kunit: deps
-	@$(PYTHON) -m guests.kunit
-
-bench: deps
-	@$(PYTHON) -m bench.measure
-
-torture: deps
-	@$(PYTHON) -m checks.torture
-
-race: deps
-	@$(PYTHON) -m checks.race
-
-bench-wall: deps
-	@$(PYTHON) -m bench.wall
-
-bench-dist: deps
-	@$(PYTHON) -m bench.dist
-
-profile: deps
-	@$(PYTHON) -m bench.by_function
+	$(call program,guests.deb,--deb)
 
 report:
 	@$(PYTHON) -m bench.report
-
-run: deps
-	@$(PYTHON) -m checks.overview
-
-test: deps
-	@$(PYTHON) -m checks.suite
-
-check:
-	@series/deps --check
-	@$(PYTHON) -m gates.run
-
-faults: deps
-	@$(PYTHON) -m checks.faults
-
-soak: deps
-	@$(PYTHON) -m checks.soak
-
-upstream-tests: deps
-	@$(PYTHON) -m checks.upstream
 
 clean:
 	rm -rf $(or $(O),build)

@@ -3,9 +3,7 @@
 
 Writes build/bench/profile.json and, as text, build/bench/breakdown.txt.
 """
-import argparse
 import json
-import os
 import shlex
 import tempfile
 
@@ -14,7 +12,8 @@ from bench.insn_profile import SymbolMap, count, in_hypervisor, instructions, re
 from bench.programs import program
 from bench.steps import Steps
 from common.command import ToolError, build_dir, main, replaced
-from guests.kernel import KERNELS, build
+from common.settings import Parser, setting
+from guests.kernel import KERNELS, build, known_kernels
 from guests.xen import symbols as xen_symbols
 
 MARKER = "PROFILE-START"
@@ -125,8 +124,8 @@ def merged(old, profiles):
 
 def write(profiles):
 	"""Write profile.json and breakdown.txt, and return the latter's text."""
-	command = ["make profile", *(f"{v}={shlex.quote(os.environ[v])}" for v in ("GUEST", "KERNEL")
-				     if os.environ.get(v))]
+	command = ["make profile", *(f"{v}={shlex.quote(' '.join(setting(v)))}" for v in ("GUEST", "KERNEL")
+				     if setting(v))]
 	breakdown = f"# {' '.join(command)}\n# instructions executed per pte and change of protection\n\n{text(profiles)}"
 	folder = build_dir() / "bench"
 	with replaced(folder / "profile.json") as tmp:
@@ -137,22 +136,17 @@ def write(profiles):
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	words = lambda name: (os.environ.get(name) or "").split()
-	parser.add_argument("--guest", nargs="+", default=words("GUEST"), help=f"default: {' '.join(GUESTS)}")
-	parser.add_argument("--kernel", nargs="+", default=words("KERNEL"), help=f"default: {' '.join(KERNELS)}")
+	parser = Parser(__doc__)
+	parser.setting("GUEST", list(GUESTS), GUESTS, many=True)
+	parser.setting("KERNEL", list(KERNELS), known_kernels(), many=True)
 	parser.add_argument("--bench", default="mprotect", choices=list(ROUNDS))
 	parser.add_argument("--case", default="anon-4k")
 	parser.add_argument("--pages", type=int, default=PAGES)
-	args = parser.parse_args()
-	chosen = matrix.guests(args.guest or list(GUESTS))
+	args = parser.settled()
+	chosen = matrix.guests(args.guest)
 	steps = Steps("profile")
 	for name in chosen:
-		for kernel in args.kernel or KERNELS:
-			if kernel in kernels.debian.KERNELS:
-				raise ToolError(f"no symbols for {kernel}: profile base, series or topic1...")
-			kernels.choose([kernel])
+		for kernel in args.kernel:
 			steps.add(f"{kernel} {name}", lambda k=kernel, n=name:
 				  profile(k, n, args.bench, args.case, args.pages))
 	(build_dir() / "bench").mkdir(exist_ok=True)

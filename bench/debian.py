@@ -5,11 +5,11 @@ Fetched as packages with an apt state of our own and unpacked below
 build/debian/<version>/, never installed. Their drivers for consoles, tmpfs and the
 like are built in, so that they boot our initramfs as it is.
 """
-import argparse
 import re
 
 from common.apt import depends, private_apt
 from common.command import EXIT_FETCH, ToolError, build_dir, main, remove, replaced, run, say
+from common.settings import Parser
 
 META = "linux-image-amd64"
 # Which suites may have which version; the first one that does is taken.
@@ -90,10 +90,9 @@ def title(version):
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
+	parser = Parser(__doc__)
 	parser.add_argument("version", nargs="+", choices=list(SUITES))
-	for version in parser.parse_args().version:
+	for version in parser.settled().version:
 		print(fetch(version))
 	return 0
 

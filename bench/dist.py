@@ -4,10 +4,10 @@
 build/modify-prot-bench.tar.gz holds three static programs and run.sh, which
 measures by the machine's own timers and prints a table to mail.
 """
-import argparse
 import shutil
 
 from common.command import ROOT, build_dir, main, replaced, run
+from common.settings import Parser
 from guests.kernel import make_command, source
 from guests.selftests import compile_selftest
 
@@ -45,8 +45,7 @@ def dist():
 
 
 def _main():
-	argparse.ArgumentParser(description=__doc__,
-				formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+	Parser(__doc__).settled()
 	print(dist())
 	return 0
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """The kernels that are compared: base, series, each topic alone, and Debian's own."""
-import os
 
 from bench import debian
-from common.command import ToolError, build_dir
+from common.command import build_dir
 from guests.initramfs import initramfs
-from guests.job import guest, number
+from guests.job import guest, size
 from guests.kernel import KERNELS, build, source, topic_kernels
 from guests.qemu import Guest
 
@@ -16,17 +15,6 @@ TOPIC_CONFIG = "lean"			# topics alone are built with this one
 def known():
 	"""Return the names of all kernels that can be measured."""
 	return (*KERNELS, *topic_kernels(), *debian.KERNELS)
-
-
-def choose(names):
-	"""Return @names, a list, or all kernels if it is empty.
-
-	Raises ToolError naming the known ones if one is not.
-	"""
-	for name in names:
-		if name not in known():
-			raise ToolError(f"unknown kernel '{name}': known are {' '.join(known())}")
-	return tuple(names) or known()
 
 
 def runs_in(kernel, name, place):
@@ -50,16 +38,12 @@ def machine(kernel, place, log, job, programs=(), files=(), **options):
 	A kernel of Debian's comes to rest first: it works in the background
 	after boot.
 	"""
-	options.setdefault("append", "kunit.autorun=0")
 	if kernel not in debian.KERNELS:
 		return guest(place.kind, kernel, log, job, config=place.config, programs=programs, files=files,
 			     build_it=False, **options)
 	job = f"sleep {debian.SETTLE}\n{job}"
 	initrd = initramfs(source("series"), log, job, programs, files)
-	options.setdefault("smp", number("SMP", 1))
-	options.setdefault("mem", number("MEM", 2048))
-	options.setdefault("accel", os.environ.get("ACCEL") or "auto")
-	return Guest(place.kind, debian.fetch(debian.KERNELS[kernel]), initrd, **options)
+	return Guest(place.kind, debian.fetch(debian.KERNELS[kernel]), initrd, **{**size(), **options})
 
 
 def title(kernel):

@@ -8,11 +8,11 @@ guest) and of its guests together. QEMU's own work for a world switch is no
 instruction of anybody's, and the hardware's is dear: instructions understate what
 is gained by avoiding exits.
 """
-import argparse
 import re
 
 from bench.table import table
 from common.command import EXIT_GUEST, ToolError, main
+from common.settings import Parser
 from guests.job import guest
 from guests.kernel import KERNELS
 from guests.selftests import selftest
@@ -51,7 +51,7 @@ def measure_kvm(kernel, build_it=True, options=""):
 	for number, (suffix, append) in enumerate(MMUS):
 		name = f"bench-{kernel}-kvm-{number}"
 		machine = guest("bare", kernel, name, f"/bin/{program.name} {options}\n", programs=[program],
-				icount=True, smp=1, svm=True, append=f"kunit.autorun=0 {append}",
+				icount=True, smp=1, svm=True, append=append,
 				build_it=build_it)
 		done = machine.run(name, timeout=900).require()
 		found = parse_kvm(done.lines, kernel, suffix)
@@ -62,10 +62,9 @@ def measure_kvm(kernel, build_it=True, options=""):
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
+	parser = Parser(__doc__)
 	parser.add_argument("--options", default="", help=f"options of {PROGRAM}")
-	args = parser.parse_args()
+	args = parser.settled()
 	print(table([item for kernel in KERNELS for item in measure_kvm(kernel, options=args.options)]))
 	return 0
 

@@ -8,9 +8,7 @@ program that is timed is the payload's mprotect_perf, statically linked.
 Results go to build/bench/results.json, a list of objects with kernel, guest,
 bench, case, pages, metric, value.
 """
-import argparse
 import json
-import os
 import re
 import sys
 
@@ -22,6 +20,7 @@ from bench.kvm import measure_kvm
 from bench.programs import costs_program, ext4_image, program, workload_program
 from bench.steps import Steps
 from common.command import EXIT_GUEST, ToolError, build_dir, main, replaced, say
+from common.settings import Parser
 from guests.kernel import KERNELS
 
 RESULT = re.compile(r"^# result ((?:\w+=\S+ ?)+)$")
@@ -103,7 +102,7 @@ def count_hypercalls(kernel, build_it=True):
 		kernels.prepare(kernel, "lean")
 	name = f"hypercalls-{kernel}-xen"
 	machine = kernels.machine(kernel, matrix.GUESTS["xen"], name, TRACE_JOB, [program()], smp=1, icount=True,
-				  append="kunit.autorun=0 trace_buf_size=8M")
+				  append="trace_buf_size=8M")
 	done = machine.run(name, timeout=600).require()
 	match = re.search(r"^# hypercalls few=(\d+) many=(\d+)", "\n".join(done.lines), re.M)
 	if not match:
@@ -184,21 +183,13 @@ def bench(short=False, guest_names=None, kernel_names=KERNELS):
 	return results
 
 
-def words(name):
-	"""Return the words of the variable @name of the environment."""
-	return (os.environ.get(name) or "").split()
-
-
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
+	parser = Parser(__doc__)
 	parser.add_argument("--short", action="store_true", help="only mprotect of anonymous 4 KiB pages")
-	parser.add_argument("--guest", nargs="+", default=words("GUEST"), metavar="GUEST",
-			    help=f"of: {' '.join(matrix.GUESTS)}; default all")
-	parser.add_argument("--kernel", nargs="+", default=words("KERNEL"), metavar="KERNEL",
-			    help=f"of: {' '.join(kernels.known())}; default all")
-	args = parser.parse_args()
-	bench(args.short, args.guest, kernels.choose(args.kernel))
+	parser.setting("GUEST", list(matrix.GUESTS), matrix.GUESTS, many=True)
+	parser.setting("KERNEL", list(kernels.known()), kernels.known(), many=True)
+	args = parser.settled()
+	bench(args.short, args.guest, args.kernel)
 	print(report.write(), end="")
 	print(f"{build_dir() / 'bench' / 'report.html'}", file=sys.stderr)
 	return 0

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Benchmark results as text tables for a mail, and as build/bench/report.html."""
-import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 from bench.page import page
 from bench.table import NOISE, number, table, worse
 from common.command import ROOT, ToolError, build_dir, main, replaced
+from common.settings import Parser
 
 KEPT = ROOT / "bench" / "results"
 
@@ -62,12 +61,11 @@ def keep(folder, kept=KEPT):
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__)
-	parser.add_argument("--keep", action="store_true", default=bool(os.environ.get("KEEP")),
-			    help="also take the results into the repository, bench/results/ (KEEP=1)")
+	parser = Parser(__doc__)
+	parser.setting("KEEP")
 	parser.add_argument("folder", nargs="?", type=Path, default=build_dir() / "bench",
 			    help="where results.json is and the report lands; default build/bench")
-	args = parser.parse_args()
+	args = parser.settled()
 	folder = args.folder
 	print(write(folder), end="")
 	if args.keep:

@@ -6,9 +6,7 @@ that emulation takes, and with SMP=2 that of its vCPUs waiting for each other, t
 ACCEL=kvm it is that of the machine. The host should have nothing else to do. One boot gives one sample
 of each case, the median of its runs. Results go to build/bench/wall.json.
 """
-import argparse
 import json
-import os
 
 from bench import kernels, matrix, report
 from bench.measure import RESULT
@@ -16,9 +14,9 @@ from bench.noise import ALPHA, compare
 from bench.programs import program
 from bench.steps import Steps
 from common.command import EXIT_GUEST, ToolError, build_dir, main, replaced
-from guests.job import number
+from common.settings import Parser
+from guests.job import size
 
-ROUNDS = 6	# boots of each kernel: p can get as small as 2/924
 GUESTS = ("bare", "xen")
 ROWS = (("mprotect", "anon-4k", "1,16,512,4096", 1), ("fork", "anon-4k", "512", 1),
 	("munmap", "anon-4k", "512", 1))
@@ -27,12 +25,11 @@ SMP_ROWS = (("mprotect", "anon-4k", "4096", 2),)
 
 def sample(kernel, name, turn):
 	"""Boot @kernel in the guest @name once; return {(bench, case, pages, threads): ns per pte}."""
-	smp = number("SMP", 1)
+	smp = size()["smp"]
 	job = "\n".join(matrix.perf_commands(ROWS + SMP_ROWS if smp > 1 else ROWS)) + "\n"
 	log = f"wall-{kernel}-{name}"
 	# On a busy host, the timer may seem dead to a guest that boots.
-	guest = kernels.machine(kernel, matrix.GUESTS[name], log, job, [program()], smp=smp,
-				append="kunit.autorun=0")
+	guest = kernels.machine(kernel, matrix.GUESTS[name], log, job, [program()], smp=smp)
 	done = guest.run(f"{log}-{turn}", timeout=600).require()
 	found = {}
 	for line in done.lines:
@@ -71,11 +68,10 @@ def text(found):
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	parser.add_argument("--guest", nargs="+", default=(os.environ.get("GUEST") or "").split() or list(GUESTS))
-	parser.add_argument("--rounds", type=int, default=number("ROUNDS", ROUNDS), help=f"default: {ROUNDS}")
-	args = parser.parse_args()
+	parser = Parser(__doc__)
+	parser.setting("GUEST", list(GUESTS), matrix.GUESTS, many=True)
+	parser.setting("ROUNDS")
+	args = parser.settled()
 	chosen = matrix.guests(args.guest)
 	samples = {name: {"base": [], "series": []} for name in chosen}
 	steps = Steps("wall")

@@ -11,7 +11,6 @@ def check_broken_guests(tally):
 			("hang", "hung", "sleep 1000\n", "", 12),
 			("failing job", "failed", "exit 5\n", "", 60)):
 		with tally.step(f"guest: {name} is told from success"):
-			machine = guest("bare", "series", "fault", job, append=f"kunit.autorun=0 {append}",
-					build_it=False)
+			machine = guest("bare", "series", "fault", job, append=append, build_it=False)
 			result = machine.run(f"fault-{name.replace(' ', '-')}", timeout=timeout)
 			assert result.status == want, f"{result.status} ({result.reason}), wanted {want}"

@@ -11,7 +11,6 @@ must come to on such a kernel:
     Ends: failed                                  or ok; of the program, not of its guest
     Says: <regular expression>                    all of these have to be in the log
 """
-import argparse
 import dataclasses
 import os
 import re
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.command import EXIT_PATCH, ToolError, build_dir, main, remove, run
+from common.settings import Parser
 from common.tally import Tally
 from guests.job import guest
 from guests.kernel import build, ccache, image, make_command, source
@@ -133,12 +133,13 @@ def machine(test, name):
 	"""Return the Guest that runs @test, with the kernel of the series for now."""
 	append = f"kunit.filter_glob={test.words[0]} {test.append}"
 	if test.kind == "kunit":
-		return guest("bare", "series", name, "true\n", config=CONFIG, smp=2, append=append, build_it=False)
+		return guest("bare", "series", name, "true\n", config=CONFIG, smp=2, append=append,
+			     build_it=False, kunit=True)
 	program = selftest(test.kind, test.words[0], CONFIG)
 	command = " ".join([f"/bin/{program.name}", *test.words[1:]])
 	options = {"svm": True, "accel": "tcg"} if test.kind == "kvm" else {}
 	return guest("bare", "series", name, f"mkdir -p /dev/shm; {command}\n", config=CONFIG, smp=2,
-		     programs=[program], append=f"kunit.autorun=0 {test.append}", build_it=False, **options)
+		     programs=[program], append=test.append, build_it=False, **options)
 
 
 def notice(fault, number, kernel):
@@ -181,11 +182,9 @@ def check_faults(tally, chosen):
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	parser.add_argument("faults", nargs="*", metavar="fault", default=(os.environ.get("FAULT") or "").split(),
-			    help="name of a file in checks/faults, without .patch; default all")
-	chosen = faults(parser.parse_args().faults)
+	parser = Parser(__doc__)
+	parser.setting("FAULT", known=[path.stem for path in sorted(FOLDER.glob("*.patch"))], many=True, positional=True)
+	chosen = faults(parser.settled().fault)
 	check_tools()
 	print("KTAP version 1", flush=True)
 	tally = Tally()

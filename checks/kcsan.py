@@ -12,7 +12,6 @@ from guests.kernel import build, output
 from guests.qemu import GUESTS
 
 CONFIG = "kcsan"
-QUIET = "kunit.autorun=0"
 RACE_SECONDS = 5	# per case
 REPORT = re.compile(r"BUG: KCSAN: \S+ in (\w+)\S*(?: / (\w+))?")
 
@@ -38,7 +37,7 @@ def run_base(race, change_pte, seconds, options):
 				     {"svm": True, "accel": "tcg"}))
 		for what, job, program, more in jobs:
 			name = f"soak-base-{CONFIG}-{kind}-{what}"
-			guest(kind, "base", name, job, programs=[program], append=QUIET, **options,
+			guest(kind, "base", name, job, programs=[program], **options,
 			      **more).run(name, timeout=1200, may_warn=True)
 		try:
 			torture(kind, 60, 1, kernel="base", may_warn=True, **options)

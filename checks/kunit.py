@@ -54,4 +54,4 @@ def check_hotplug(tally):
 	for kind in ("bare", "xen"):
 		with tally.step(f"kunit: {kind}: lazy_mmu_mode after CPU hotplug"):
 			guest(kind, "series", f"hotplug-{kind}", job, smp=2, programs=[program()],
-			      build_it=False).run(f"hotplug-{kind}", timeout=180).require()
+			      build_it=False, kunit=True).run(f"hotplug-{kind}", timeout=180).require()

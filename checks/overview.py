@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
 """make run: the main job. Boot base and series, bare and under Xen; KUnit, benchmark, report."""
-import argparse
 import time
 
 from bench.facts import facts
@@ -8,6 +7,7 @@ from bench.matrix import SHORT_GUESTS
 from bench.measure import bench
 from bench.table import table
 from common.command import EXIT_TESTS, build_dir, main, say
+from common.settings import Parser
 from guests import kunit
 from guests.kernel import build
 from guests.qemu import GUESTS, check_tools
@@ -26,7 +26,7 @@ def kunit_line(kernel, kind, results):
 
 
 def _main():
-	argparse.ArgumentParser(description=__doc__).parse_args()
+	Parser(__doc__).settled()
 	start = time.monotonic()
 
 	def step(number, what):

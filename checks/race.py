@@ -6,13 +6,12 @@
 Threads access memory while its protection changes; no accessed or dirty bit, no
 write and no fault may be lost. Prints KTAP; the last line counts the results.
 """
-import argparse
-import os
 
 from checks.selftests import DISK, run_selftest
 from common.command import main
+from common.settings import Parser
 from common.tally import Tally
-from guests.job import number
+from guests.job import size
 from guests.kernel import CONFIG_SETS
 from guests.qemu import GUESTS, check_tools
 from guests.selftests import selftest
@@ -21,21 +20,18 @@ PER_SECOND = 100	# transactions that the slowest case makes at least, under TCG
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	parser.add_argument("--guest", default=os.environ.get("GUEST") or "bare",
-			    help=f"one of: {' '.join(GUESTS)}")
-	parser.add_argument("--config", default=os.environ.get("CONFIG") or "disk",
-			    help=f"one with a disk, of: {' '.join(CONFIG_SETS)}")
-	parser.add_argument("--transactions", type=int, default=number("TRANSACTIONS", 10000000))
-	args = parser.parse_args()
+	parser = Parser(__doc__)
+	parser.setting("GUEST", "bare", GUESTS)
+	parser.setting("CONFIG", "disk", [name for name, parts in CONFIG_SETS.items() if "disk" in parts])
+	parser.setting("TRANSACTIONS")
+	args = parser.settled()
 	check_tools()
 	print("KTAP version 1", flush=True)
 	tally = Tally()
 	race = selftest("mm", "modify_prot_race", args.config)
 	lines = run_selftest(tally, f"race {args.guest} {args.config}", args.guest, race,
-			     f"-n {args.transactions} -d /disk", config=args.config, setup=DISK, smp=number("SMP", 2),
-			     timeout=300 + args.transactions // PER_SECOND, append="kunit.autorun=0")
+			     f"-n {args.transactions} -d /disk", config=args.config, setup=DISK, **size(smp=2),
+			     timeout=300 + args.transactions // PER_SECOND)
 	for line in lines:
 		if line.startswith("# ") and "transactions" in line:
 			print(line)

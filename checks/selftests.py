@@ -55,7 +55,7 @@ def check_races(tally):
 		if not program:
 			continue
 		run_selftest(tally, f"race {kind} {config}", kind, program, f"-s {RACE_SECONDS} -d /disk",
-			     config=config, setup=DISK, append="kunit.autorun=0")
+			     config=config, setup=DISK)
 
 
 def check_scan(tally):
@@ -65,7 +65,7 @@ def check_scan(tally):
 		program = selftest("mm", "pagemap_scan_migration", "debug")
 	if program:
 		run_selftest(tally, "scan bare debug", "bare", program, "", config="debug",
-			     append="kunit.autorun=0 numa=fake=2")
+			     append="numa=fake=2")
 
 
 def check_torture(tally):
@@ -88,7 +88,7 @@ def check_migrate(tally):
 		program = selftest("mm", "modify_prot_race", "debug")
 		# Two vCPUs on one CPU, so that Xen preempts them anywhere.
 		machine = guest("domU", "series", "migrate-domu-debug", migrate_script("migrate-guest.sh"),
-				config="debug", programs=[program], smp=1, mem=2560, append="kunit.autorun=0",
+				config="debug", programs=[program], smp=1, mem=2560,
 				around={"inner_mem": 256, "inner_smp": 2,
 					"scenario": migrate_script("migrate-dom0.sh")})
 		result = machine.run("migrate-domu-debug", timeout=600).require()
@@ -108,11 +108,11 @@ def check_change_pte(tally):
 		return
 	for title, append in MMUS:
 		lines = run_selftest(tally, f"change_pte {title}", "bare", program, "-s 0", svm=True,
-				     accel="tcg", append=f"kunit.autorun=0 {append}")
+				     accel="tcg", append=append)
 		if not append:
 			with tally.step("change_pte TDP MMU: no fault after COW nor KSM merge"):
 				quiet = [l for l in lines if re.match(
 					r"plain: read after (COW by the host|KSM merge):.* faults 0 ", l)]
 				assert len(quiet) == 2, f"{len(quiet)} of 2 lines without faults"
 	run_selftest(tally, "change_pte stress", "bare", program, f"-v 2 -t stress -s {STRESS_SECONDS}",
-		     svm=True, accel="tcg", append="kunit.autorun=0")
+		     svm=True, accel="tcg")

@@ -14,18 +14,17 @@ go and tasks are frozen, and torture; bare: change_pte_test with each of KVM's M
 whose stress test gets MINUTES= of time in all (default 15). A warning on the console
 ends a run.
 """
-import argparse
-import os
 import re
 import time
 
 from checks.kcsan import check_kcsan
 from checks.selftests import DISK, MMUS, run_selftest
 from checks.torture import torture
-from common.command import ROOT, ToolError, main
+from common.command import ROOT, main
+from common.settings import Parser
 from common.tally import Tally
 from guests import kunit
-from guests.job import number
+from guests.job import size
 from guests.kernel import build
 from guests.qemu import GUESTS, check_tools
 from guests.selftests import selftest
@@ -43,7 +42,7 @@ MEM = 3072
 
 def machine(config):
 	"""Return options of the guests for @config, and of their runs."""
-	return {"config": config, "smp": 1 if config == "up" else number("SMP", 2), "mem": number("MEM", MEM),
+	return {**size(smp=2, mem=MEM), "config": config, **({"smp": 1} if config == "up" else {}),
 		"may_warn": config == "kcsan"}
 
 
@@ -62,7 +61,7 @@ def check_kunit(tally, config, kind):
 
 def check_race(tally, config, kind, race):
 	"""Race accesses with mprotect(), then again with CPUs that come and go and tasks that freeze."""
-	options = {**machine(config), "setup": DISK, "timeout": RACE_SECONDS * 60 * SLOW, "append": "kunit.autorun=0"}
+	options = {**machine(config), "setup": DISK, "timeout": RACE_SECONDS * 60 * SLOW}
 	run_selftest(tally, f"soak {config} {kind}: races", kind, race, f"-s {RACE_SECONDS} -d /disk", **options)
 	if config == "up":
 		return
@@ -91,7 +90,7 @@ def check_change_pte(tally, config, program, minutes):
 	options = {**machine(config), "svm": True, "accel": "tcg"}
 	busy = config == "kasan"
 	for title, append in MMUS:
-		options["append"] = f"kunit.autorun=0 {append}"
+		options["append"] = append
 		run_selftest(tally, f"soak {config}: change_pte {title}", "bare", program, "-s 0", timeout=1800,
 			     **options)
 		name = f"soak {config}: change_pte stress {title}, {seconds} s"
@@ -123,26 +122,16 @@ def check_soak(tally, config, minutes):
 		check_kcsan(tally, start, race, change_pte, {k: v for k, v in machine(config).items() if k != "may_warn"})
 
 
-def chosen(text):
-	"""Return the configs that @text names, default the first two; raises ToolError for an unknown one."""
-	names = text.split() or CONFIGS[:2]
-	for name in names:
-		if name not in CONFIGS:
-			raise ToolError(f"unknown CONFIG '{name}' for make soak: known are {' '.join(CONFIGS)}")
-	return names
-
-
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	parser.add_argument("--config", default=os.environ.get("CONFIG") or "")
-	names = chosen(parser.parse_args().config)
-	minutes = number("MINUTES", 15)
+	parser = Parser(__doc__)
+	parser.setting("CONFIG", list(CONFIGS[:2]), CONFIGS, many=True)
+	parser.setting("MINUTES")
+	args = parser.settled()
 	check_tools()
 	print("KTAP version 1", flush=True)
 	tally = Tally()
-	for config in names:
-		check_soak(tally, config, minutes)
+	for config in args.config:
+		check_soak(tally, config, args.minutes)
 	return tally.close()
 
 

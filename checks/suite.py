@@ -3,7 +3,6 @@
 
 Parts: tooling (no kernel), patches (no build), guests (builds and boots).
 """
-import argparse
 import sys
 import unittest
 
@@ -14,6 +13,7 @@ from checks.kunit import check_base_fails, check_hotplug, check_kernels, check_k
 from checks.selftests import check_change_pte, check_migrate, check_races, check_scan, check_torture
 from checks.shell import check_permissions, check_shell
 from common.command import ROOT, main
+from common.settings import Parser
 from common.tally import Tally
 from gates.run import run_gate
 from guests.qemu import check_tools
@@ -63,10 +63,9 @@ def check_guests(tally):
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
+	parser = Parser(__doc__)
 	parser.add_argument("parts", nargs="*", metavar="part", help=f"of: {' '.join(PARTS)}; default all")
-	parts = parser.parse_args().parts or PARTS
+	parts = parser.settled().parts or PARTS
 	if unknown := [p for p in parts if p not in PARTS]:
 		parser.error(f"unknown part {unknown[0]}: known are {' '.join(PARTS)}")
 	check_tools()

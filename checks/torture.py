@@ -6,13 +6,12 @@
 SEED= repeats a run; without, it is taken from the clock and printed. The guest has
 two vCPUs, the debug kernel, KSM at work, and swap on a RAM disk.
 """
-import argparse
-import os
 import time
 
 from common.command import ROOT, main, say
+from common.settings import Parser
 from guests.initramfs import compile_static
-from guests.job import guest, number
+from guests.job import guest, size
 from guests.qemu import GUESTS
 from guests.selftests import headers
 
@@ -46,21 +45,18 @@ def torture(kind, seconds, seed, config="debug", kernel="series", starve=False,
 	name = f"torture-{kernel}-{config}-{kind}"
 	job = (FAILING if starve else "") + JOB.format(seed=seed, seconds=seconds, processes=4,
 						       flags="-f" if starve else "")
-	options.setdefault("smp", number("SMP", 2))
-	machine = guest(kind, kernel, name, job, config=config, programs=[program], append="kunit.autorun=0",
-			**options)
+	options = {**size(smp=2), **options}
+	machine = guest(kind, kernel, name, job, config=config, programs=[program], **options)
 	done = machine.run(name, timeout=300 + 4 * seconds, may_warn=may_warn).require()
 	return [line for line in done.lines if line.startswith("torture: ")]
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	parser.add_argument("--guest", default=os.environ.get("GUEST") or "bare",
-			    help=f"one of: {' '.join(GUESTS)}")
-	parser.add_argument("--seconds", type=int, default=number("SECONDS", 120))
-	parser.add_argument("--seed", type=int, default=number("SEED", int(time.time())))
-	args = parser.parse_args()
+	parser = Parser(__doc__)
+	parser.setting("GUEST", "bare", GUESTS)
+	parser.setting("SECONDS")
+	parser.setting("SEED", int(time.time()))
+	args = parser.settled()
 	say(f"torture: GUEST={args.guest} SECONDS={args.seconds} SEED={args.seed}")
 	print("\n".join(torture(args.guest, args.seconds, args.seed)))
 	return 0

@@ -10,16 +10,16 @@ difference in any of them, be it for the better, fails the target.
 CONFIG= chooses the kernels' config: lean (default), or upstream, which has more of
 what the tests ask for. The table is kept in build/upstream/table-<config>.txt.
 """
-import argparse
 import os
 import re
 import sys
 from collections import Counter
 
 from common.command import build_dir, main, replaced, run, say
+from common.settings import Parser
 from common.tally import Tally
 from guests.job import guest
-from guests.kernel import KERNELS, build, make_command, output, source
+from guests.kernel import CONFIG_SETS, KERNELS, build, make_command, output, source
 from guests.qemu import check_tools
 
 TAP = re.compile(r"^(ok|not ok) \d+ (?:- )?(.*)$")
@@ -153,7 +153,7 @@ def check_upstream(tally, config, kinds, pattern=""):
 			chosen = [p for p in programs[folder] if re.search(pattern, p.name)]
 			with tally.step(f"upstream: {title} guest, {kernel}: complete run"):
 				machine = guest(kind, kernel, name, job(chosen, limit), config=config,
-						programs=chosen, build_it=False, append="kunit.autorun=0",
+						programs=chosen, build_it=False,
 						**options)
 				result = machine.run(name, timeout=7200, may_warn=True)
 				found[kernel] = parse(result.lines)
@@ -164,12 +164,11 @@ def check_upstream(tally, config, kinds, pattern=""):
 
 def _main():
 	kinds = [f"{folder} {kind}" for folder, kind, *_ in GUESTS]
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	parser.add_argument("--config", default=os.environ.get("CONFIG") or "lean")
+	parser = Parser(__doc__)
+	parser.setting("CONFIG", "lean", CONFIG_SETS)
 	parser.add_argument("--only", choices=kinds, action="append", help="default all")
 	parser.add_argument("--tests", default="", metavar="REGEXP", help="programs with such names; default all")
-	args = parser.parse_args()
+	args = parser.settled()
 	check_tools()
 	print("KTAP version 1", flush=True)
 	tally = Tally()

@@ -44,14 +44,17 @@ class ToolError(Exception):
 
 
 def build_dir():
-	"""Return the build directory (O=, default build/), created."""
+	"""Return the build directory (O=, default build/), created; raises ToolError if it can't be."""
 	path = Path(os.environ.get("O") or ROOT / "build").resolve()
-	path.mkdir(parents=True, exist_ok=True)
+	try:
+		path.mkdir(parents=True, exist_ok=True)
+	except OSError as error:
+		raise ToolError(f"O={path} can't be made ({error.strerror}): name a directory that can") from error
 	return path
 
 
 def jobs():
-	"""Return how many make jobs to run: J=, else the number of CPUs."""
+	"""Return how many make jobs to run, as text: J=, else the number of CPUs."""
 	return os.environ.get("J") or str(os.cpu_count() or 1)
 
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Gates: the KUnit suites on other architectures, in their QEMU, by the kernel's own kunit.py."""
-import os
-
-from common.command import build_dir
+from common.command import build_dir, jobs
 from gates.targets import CONFIGS, TARGETS
 from guests.kernel import ccache
 from guests.kunit import cases, kunit_tool
@@ -25,7 +23,7 @@ def kunit_gate(name):
 			f"--kunitconfig={CONFIGS / f'kunit-{name}.config'}",
 			f"--build_dir={build_dir() / 'gates' / f'obj-kunit-{name}'}",
 			f"--make_options=CC=ccache {target.prefix}gcc",
-			f"--jobs={os.environ.get('J') or os.cpu_count()}", f"--timeout={TIMEOUT}",
+			f"--jobs={jobs()}", f"--timeout={TIMEOUT}",
 			env=ccache(build_dir()))
 		for case, status in cases(results):
 			yield case, GOOD.get(status, False), status if status not in GOOD else ""

@@ -5,12 +5,11 @@ Prints one line per result and ends with "N passed, N failed". GATE= (or the
 arguments) choose gates, default all; --list says what each one does. Results are
 kept in build/gates/<gate>.json.
 """
-import argparse
 import json
-import os
 import time
 
 from common.command import ROOT, ToolError, build_dir, main, replaced
+from common.settings import Parser
 from common.tally import Tally
 from gates import rehearsal, static
 from gates.boot import boot_gate
@@ -85,25 +84,16 @@ def run_gate(name, tally):
 	print(f"# {name}: {seconds} s", flush=True)
 
 
-def chosen(words):
-	"""Return the gates that @words name; raises ToolError with the known ones for an unknown one."""
-	for word in words:
-		if word not in GATES:
-			raise ToolError(f"unknown gate '{word}': known are {' '.join(GATES)}")
-	return words or list(GATES)
-
-
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	parser.add_argument("gates", nargs="*", metavar="gate", default=(os.environ.get("GATE") or "").split())
+	parser = Parser(__doc__)
+	parser.setting("GATE", known=GATES, many=True, positional=True)
 	parser.add_argument("--list", action="store_true", help="list the gates and what they do")
-	args = parser.parse_args()
+	args = parser.settled()
 	if args.list:
 		for name, gate in GATES.items():
 			print(f"{name:<22}{gate.__doc__.splitlines()[0]}")
 		return 0
-	names = chosen(args.gates)
+	names = args.gate or list(GATES)
 	print("KTAP version 1", flush=True)
 	tally = Tally()
 	for name in names:

@@ -4,7 +4,6 @@
 Packages land in build/deb/<kernel>/ when they are complete and the kernel in them has
 booted, bare and as Xen's dom0. guests/DEB.md says how to install, boot and remove them.
 """
-import argparse
 import gzip
 import os
 import re
@@ -14,10 +13,11 @@ import time
 from pathlib import Path
 
 from common.command import EXIT_BUILD, EXIT_MISSING, ToolError, build_dir, main, replaced, run, say
+from common.settings import Parser, deb_config
 from guests.initramfs import initramfs
-from guests.job import number
-from guests.kernel import (CONFIGS, ccache, check_config, check_kernel, make_command, output,
-			   read_config, read_fragments, source)
+from guests.job import size
+from guests.kernel import (CONFIGS, ccache, check_config, check_kernel, known_kernels,
+			   make_command, output, read_config, read_fragments, source)
 from guests.qemu import GUESTS, Guest
 from series.base import tree_version
 
@@ -66,12 +66,10 @@ def given_config(given):
 	"""Return the text of the configuration that @given names: "local" or a file; None if it is empty."""
 	if not given:
 		return None
-	if given != "local" and not Path(given).is_file():
-		raise ToolError(f"DEB_CONFIG={given} is no file: name a kernel's .config, or 'local' for the "
-				"running kernel's and its loaded modules")
+	deb_config("DEB_CONFIG", given)
 	text = running_config() if given == "local" else Path(given).read_text(errors="replace")
 	if not re.search(r"^CONFIG_X86_64=y$", text, re.M):
-		raise ToolError(f"DEB_CONFIG={given} is no complete configuration of an x86_64 kernel "
+		raise ToolError(f"DEB_CONFIG={given} is not a complete configuration of an x86_64 kernel "
 				"(it lacks CONFIG_X86_64=y): take one from /boot/config-*")
 	return text
 
@@ -175,8 +173,7 @@ def boot(kernel, deb, config, kind, tree):
 			say(f"no plain module of {' '.join(MODULES)} in {deb.name}: none is loaded")
 		revision = deb.name.split("_")[1].rpartition("-")[2]
 		job = JOB.format(release=release, revision=revision, modules=module, hypervisor="xen" if kind == "xen" else "none")
-		guest = Guest(kind, image, initramfs(tree, name, job, files=files), smp=number("SMP", 2),
-			      mem=number("MEM", 2048), accel=os.environ.get("ACCEL") or "auto")
+		guest = Guest(kind, image, initramfs(tree, name, job, files=files), **size(smp=2))
 		result = guest.run(name, timeout=BOOT_LIMIT).require()
 	line = next(l for l in result.lines if l.startswith("Linux version "))
 	say(f"booted, {kind}, {result.seconds:.0f} s, module {module or '-'}: {' '.join(line.split()[:3])}")
@@ -210,16 +207,12 @@ def package(kernel="series", given="", boot_it=True):
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	parser.add_argument("kernel", nargs="?", default="series", help="base, series, or topic1... for one topic alone")
-	parser.add_argument("--config", default=os.environ.get("DEB_CONFIG") or "", metavar="FILE|local",
-			    help="a .config, or 'local' for that of the running kernel with only the modules that are "
-			    "loaded (localmodconfig); default x86_64_defconfig for Xen and common machines")
-	parser.add_argument("--no-boot", action="store_true", default=os.environ.get("BOOT") == "0",
-			    help="don't boot the packaged kernel in QEMU (BOOT=0)")
-	args = parser.parse_args()
-	for deb in package(args.kernel, args.config, not args.no_boot):
+	parser = Parser(__doc__)
+	parser.setting("KERNEL", "series", known_kernels())
+	parser.setting("DEB_CONFIG")
+	parser.setting("BOOT")
+	args = parser.settled()
+	for deb in package(args.kernel, args.deb_config or "", args.boot):
 		print(f"{deb} ({deb.stat().st_size / 1e6:.1f} MB)")
 	return 0
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Run a job in a guest: what kunit, bench and the tests have in common."""
-import os
-
-from common.command import ToolError, build_dir
+from common.command import build_dir
+from common.settings import setting
 from guests.initramfs import initramfs
 from guests.kernel import build, image, output
-from guests.nested import MACHINES, host, host_kernel
+from guests.nested import MACHINES, NO_KUNIT, host, host_kernel
 from guests.qemu import Guest
 
 
@@ -24,23 +23,18 @@ APPEND = {
 CONFIGS = {"pvh": "debug"}
 
 
-def number(name, default):
-	"""Return the environment's @name as a positive int, else @default."""
-	text = os.environ.get(name)
-	if not text:
-		return default
-	if not text.isdigit() or not int(text):
-		raise ToolError(f"{name}={text} is no positive number")
-	return int(text)
+def size(smp=1, mem=2048):
+	"""Return the options of a Guest that settings decide, SMP=, MEM= and ACCEL=; else @smp and @mem (MiB)."""
+	return {"smp": setting("SMP", smp), "mem": setting("MEM", mem), "accel": setting("ACCEL")}
 
 
 def guest(kind, kernel, name, job, *, config=None, programs=(), files=(), build_it=True, around=None,
-	  **options):
+	  kunit=False, **options):
 	"""Return a Guest of @kind with @kernel ("base", "series") and the job script @job.
 
-	@options go to Guest. SMP=, MEM= (MiB) and ACCEL= of the environment count
-	where @options does not decide. @config is lean if not given, or what the
-	kind needs beyond that. The kernel is built unless @build_it is False.
+	@options go to Guest; size() says what is left open. @config is lean if not given,
+	or what the kind needs beyond that. The kernel is built unless @build_it is False,
+	and runs its KUnit suites at boot only with @kunit.
 	A guest in a guest has the same kernel around it unless HOST_KERNEL= names
 	another; @around has options of what is around it (nested.host()).
 	"""
@@ -48,10 +42,8 @@ def guest(kind, kernel, name, job, *, config=None, programs=(), files=(), build_
 	out = build(kernel, config) if build_it else output(kernel, config)
 	tree = build_dir() / "linux"
 	initrd = initramfs(tree, name, job, programs, files)
-	options["append"] = f"{options.get('append', '')} {APPEND.get(config, '')}".strip()
-	options.setdefault("smp", number("SMP", 1))
-	options.setdefault("mem", number("MEM", 2048))
-	options.setdefault("accel", os.environ.get("ACCEL") or "auto")
+	append = ("" if kunit else NO_KUNIT, options.get("append"), APPEND.get(config))
+	options = {**size(), **options, "append": " ".join(filter(None, append))}
 	if kind in MACHINES:
 		options["host"] = host(kind, host_kernel(kernel), name, image(out), initrd,
 				       append=f"panic=-1 {options['append']}".strip(), smp=options["smp"],

@@ -5,20 +5,18 @@ build/linux (series) and build/base/linux (base) are built into sibling folders
 build/<config> and build/base/<config>, so that both have the same relative paths
 and ccache can share what the series leaves alone.
 """
-import argparse
-import os
 import re
 import shlex
 from pathlib import Path
 
 from common.command import (EXIT_CONFIG, EXIT_MISSING, ROOT, ToolError, build_dir, jobs, locked,
-			    main, run, say)
+			    main, run, say, verbose)
+from common.settings import KERNELS, Parser, setting
 from series import patches
 from series.base import base_worktree
 from series.tree import make_tree, topic_worktree
 
 CONFIGS = ROOT / "guests" / "config"
-KERNELS = ("base", "series")
 # A config is a list of fragments, merged in order; what only the series has is last.
 CONFIG_SETS = {
 	"lean": ("lean", "kunit"),
@@ -39,11 +37,15 @@ def topic_kernels():
 	return {f"topic{topic.partition('-')[0]}": topic for topic in patches.topics()}
 
 
+def known_kernels():
+	"""Return the names of the kernels that can be built: "base", "series", "topic1"..."""
+	return (*KERNELS, *topic_kernels())
+
+
 def check_kernel(kernel):
-	"""Raise ToolError unless @kernel is "base", "series" or "topic1"..."""
-	known = (*KERNELS, *topic_kernels())
-	if kernel not in known:
-		raise ToolError(f"unknown kernel '{kernel}': known are {' '.join(known)}")
+	"""Raise ToolError unless @kernel is one of known_kernels()."""
+	if kernel not in known_kernels():
+		raise ToolError(f"unknown kernel '{kernel}': known are {' '.join(known_kernels())}")
 
 
 def source(kernel):
@@ -69,16 +71,11 @@ def make_command(tree, out):
 	"""Return the make command line with the user's own kernel variables."""
 	argv = ["make", "-C", str(tree), f"O={out}", f"-j{jobs()}"]
 	for name in ("ARCH", "CROSS_COMPILE", "LLVM", "W", "C", "HOSTCC"):
-		if os.environ.get(name):
-			argv.append(f"{name}={os.environ[name]}")
-	if os.environ.get("CC"):
-		argv.append(f"CC={os.environ['CC']}")
-	elif os.environ.get("LLVM"):
-		argv.append("CC=ccache clang")
-	else:
-		argv.append("CC=ccache gcc")
-	if os.environ.get("V"):
-		argv.append(f"V={os.environ['V']}")
+		if setting(name):
+			argv.append(f"{name}={setting(name)}")
+	argv.append(f"CC={setting('CC') or ('ccache clang' if setting('LLVM') else 'ccache gcc')}")
+	if verbose():
+		argv.append(f"V={setting('V')}")
 	return [*argv, "KBUILD_BUILD_USER=modify-prot", "KBUILD_BUILD_HOST=localhost"]
 
 
@@ -184,12 +181,10 @@ def image(out):
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	parser.add_argument("kernel", nargs="?", default="series", help="base, series, or topic1... for one topic alone")
-	parser.add_argument("--config", default=os.environ.get("CONFIG") or "lean",
-			    help=f"one of: {' '.join(CONFIG_SETS)}")
-	args = parser.parse_args()
+	parser = Parser(__doc__)
+	parser.setting("KERNEL", "series", known_kernels())
+	parser.setting("CONFIG", "lean", CONFIG_SETS)
+	args = parser.settled()
 	print(image(build(args.kernel, args.config)))
 	return 0
 

@@ -4,18 +4,17 @@
 The suites are built in and run at boot; the console goes through the kernel's own
 kunit.py, which prints the results and counts them.
 """
-import argparse
 import json
-import os
 import re
 import sys
 import tempfile
 from pathlib import Path
 
-from common.command import EXIT_GUEST, EXIT_TESTS, ToolError, build_dir, main, run, say
+from common.command import EXIT_GUEST, EXIT_TESTS, ToolError, build_dir, jobs, main, run, say
+from common.settings import Parser
 from guests import qemu
 from guests.job import guest
-from guests.kernel import CONFIGS, CONFIG_SETS, ccache, make_command, source
+from guests.kernel import CONFIGS, CONFIG_SETS, ccache, known_kernels, make_command, source
 
 KINDS = (*qemu.KINDS, "um")
 UM_CONFIG = CONFIGS / "um.kunitconfig"
@@ -58,7 +57,7 @@ def run_in_guest(kind, kernel="series", *, config="lean", name=None, **options):
 	"""
 	may_warn, timeout = options.pop("may_warn", False), options.pop("timeout", 300)
 	name = name or f"kunit-{kernel}-{config}-{kind}"
-	machine = guest(kind, kernel, name, "true\n", config=config, **options)
+	machine = guest(kind, kernel, name, "true\n", config=config, kunit=True, **options)
 	result = machine.run(name, timeout=timeout, may_warn=may_warn).require()
 	log = result.log.with_suffix(".ktap")
 	log.write_text("\n".join(without_strays(result.lines)) + "\n")
@@ -87,7 +86,7 @@ def run_on_um(kernel="series"):
 	say(f"building and running {kernel} for UML")
 	text, results = kunit_tool(tree, "run", "--arch=um", f"--kunitconfig={UM_CONFIG}",
 				   f"--build_dir={build_dir() / ('obj-um-' + kernel)}",
-				   f"--make_options={cc}", f"--jobs={os.environ.get('J') or os.cpu_count()}",
+				   f"--make_options={cc}", f"--jobs={jobs()}",
 				   "--timeout=300",
 				   env=ccache(build_dir()))
 	return text, list(cases(results))
@@ -101,14 +100,11 @@ def kunit(kind, kernel="series", config="lean"):
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__)
-	parser.add_argument("--guest", default=os.environ.get("GUEST") or "xen",
-			    help=f"one of: {' '.join(KINDS)}")
-	parser.add_argument("--kernel", default=os.environ.get("KERNEL") or "series",
-			    help="base or series")
-	parser.add_argument("--config", default=os.environ.get("CONFIG") or "lean",
-			    help=f"of the kernel; one of: {' '.join(CONFIG_SETS)}")
-	args = parser.parse_args()
+	parser = Parser(__doc__)
+	parser.setting("GUEST", "xen", KINDS)
+	parser.setting("KERNEL", "series", known_kernels())
+	parser.setting("CONFIG", "lean", CONFIG_SETS)
+	args = parser.settled()
 	text, results = kunit(args.guest, args.kernel, args.config)
 	print(text)
 	return EXIT_TESTS if any(s in ("FAIL", "ERROR") for _, s in results) else 0

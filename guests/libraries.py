@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """QEMU, and what dynamically linked programs need in an initramfs."""
-import os
 import re
 import shutil
 from pathlib import Path
 
 from common.command import EXIT_MISSING, ToolError, run
+from common.settings import setting
 
 LIBRARY_DIR = "/usr/lib/x86_64-linux-gnu"	# where Debian's loader looks
 LOADER = "/lib64/ld-linux-x86-64.so.2"
@@ -61,10 +61,7 @@ def host_libraries(program):
 
 def qemu_binary():
 	"""Return the QEMU to use: QEMU=path, else qemu-system-x86_64."""
-	given = os.environ.get("QEMU")
-	if given and not os.access(given, os.X_OK):
-		raise ToolError(f"QEMU={given} is not executable", EXIT_MISSING)
-	return given or "qemu-system-x86_64"
+	return setting("QEMU", "qemu-system-x86_64")
 
 
 def firmware(name):

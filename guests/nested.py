@@ -6,17 +6,18 @@ or, on a CPU with SVM, a PVH guest. GUEST=kvm: a
 machine with SVM whose kernel runs KVM, and this machine's QEMU in it. The inner
 guest's kernel and initramfs are in /guest of the outer one's initramfs.
 """
-import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.command import ROOT, ToolError, build_dir, replaced
+from common.settings import setting
+from common.command import ROOT, build_dir, replaced
 from guests.initramfs import initramfs
-from guests.kernel import KERNELS, build, image, output
+from guests.kernel import build, image, output
 from guests.libraries import libraries, vmm_files
 from guests.xen import tools
 
+NO_KUNIT = "kunit.autorun=0"	# for the command line of a kernel that has the suites built in
 # Which machine a nested guest runs in.
 MACHINES = {"domU": "xen", "pvh": "xen", "kvm": "bare"}
 # What a line of the inner guest's console begins with on the outer one's.
@@ -42,7 +43,7 @@ class Host:
 	"""The outer kernel and what it boots with."""
 	kernel: Path
 	initrd: Path
-	append: str = "kunit.autorun=0"
+	append: str = NO_KUNIT
 
 
 def dom0_files():
@@ -88,7 +89,4 @@ def host(kind, kernel, name, guest_kernel, guest_initrd, *, append, smp, mem,
 
 def host_kernel(default):
 	"""Return which kernel is around the guest: HOST_KERNEL=, else @default."""
-	kernel = os.environ.get("HOST_KERNEL") or default
-	if kernel not in KERNELS:
-		raise ToolError(f"unknown HOST_KERNEL '{kernel}': known are {' '.join(KERNELS)}")
-	return kernel
+	return setting("HOST_KERNEL", default)

@@ -21,12 +21,11 @@ from common.command import (EXIT_GUEST, EXIT_HANG, ToolError, build_dir, end_wit
 			    log_command, progress, replaced, run, say, verbose)
 from guests.initramfs import initramfs
 from guests.libraries import qemu_binary
-from guests.nested import MACHINES, PREFIX, Host
+from guests.nested import MACHINES, NO_KUNIT, PREFIX, Host
 from guests.xen import hypervisor
 
 GUESTS = ("bare", "xen")
 KINDS = (*GUESTS, *MACHINES)
-ACCELS = ("auto", "tcg", "kvm")
 END_MARKER = re.compile(r"^guest-init: job ended with status (\d+)")
 INIT_FAILED = re.compile(r"^guest-init: (?!job ended)")
 # What a healthy guest never prints.
@@ -80,8 +79,6 @@ class Guest:
 	def __post_init__(self):
 		if self.kind not in KINDS:
 			raise ToolError(f"unknown GUEST '{self.kind}': known are {' '.join(KINDS)}")
-		if self.accel not in ACCELS:
-			raise ToolError(f"unknown ACCEL '{self.accel}': known are {' '.join(ACCELS)}")
 		if self.icount and self.smp > 1:
 			raise ToolError("an instruction count (-icount) needs SMP=1")
 
@@ -145,7 +142,7 @@ class Guest:
 		initrd = initramfs(build_dir() / "linux", "kvm-probe", "true\n")
 		kernel = self.host.kernel if self.host else self.kernel
 		probe = dataclasses.replace(self, kind=self.machine, host=None, accel="kvm", smp=1, svm=False,
-					    kernel=kernel, initrd=initrd, append="kunit.autorun=0")
+					    kernel=kernel, initrd=initrd, append=NO_KUNIT)
 		result = probe.run(f"kvm-probe-{self.machine}", timeout=PROBE_LIMIT)
 		if result.status != "ok":
 			say(f"{KVM_DEVICE} is there but boots no {self.machine} guest ({result.status}): using TCG")

@@ -8,9 +8,9 @@ of this tooling is needed to use them:
   git am build/series/*/0*.patch
   QUILT_PATCHES=.../build/series quilt push -a
 """
-import argparse
 
 from common.command import ROOT, build_dir, main, replaced, run, say
+from common.settings import Parser
 from series import patches
 from series.figures import fill
 
@@ -52,8 +52,7 @@ def assemble(root=ROOT):
 
 
 def _main():
-	argparse.ArgumentParser(description=__doc__,
-				formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+	Parser(__doc__).settled()
 	assemble()
 	return 0
 

@@ -4,11 +4,8 @@
 Sources, in this order: LINUX=<tree>, a tarball in DL_DIR, the distribution's
 linux-source-7.3 package, kernel.org. The tag "base" marks the imported tree.
 """
-import argparse
 import hashlib
 import json
-import os
-import re
 import shutil
 import urllib.error
 import urllib.request
@@ -17,9 +14,10 @@ from pathlib import Path
 from common.apt import private_apt
 from common.command import (EXIT_FETCH, EXIT_UNSAVED, ROOT, ToolError, build_dir, log_command,
 			    main, remove, replaced, run, say)
+from common.linux import VERSION, tree_version
+from common.settings import Parser, setting
 from series.worktree import lay, unsaved_work
 
-VERSION = "7.3"
 STABLE = "7.3.4"	# what kernel.org is asked for
 KERNEL_ORG = "https://cdn.kernel.org/pub/linux/kernel"
 SUITES = ("trixie-backports", "forky", "sid")	# where linux-source-7.3 may be
@@ -29,24 +27,6 @@ IDENTITY = {
 	"GIT_COMMITTER_NAME": "base", "GIT_COMMITTER_EMAIL": "base@localhost",
 	"GIT_COMMITTER_DATE": "2026-01-01T00:00:00+0000",
 }
-
-
-def tree_version(tree):
-	"""Return a tree's version, "7.3.4"; raise ToolError if it is no Linux 7.3.y tree."""
-	makefile = Path(tree) / "Makefile"
-	fields = {}
-	if makefile.is_file() and (Path(tree) / "Kbuild").is_file():
-		text = makefile.read_text(errors="replace")[:2000]
-		fields = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL) = (\d+)$", text, re.M))
-	if not fields:
-		raise ToolError(f"{tree} is no kernel tree (no top Makefile with a VERSION): "
-				f"point LINUX= at the top of a Linux {VERSION}.y tree")
-	version = f"{fields['VERSION']}.{fields['PATCHLEVEL']}"
-	full = f"{version}.{fields.get('SUBLEVEL', '0')}"
-	if version != VERSION:
-		raise ToolError(f"{tree} is Linux {full}, the series is for {VERSION}.y: "
-				f"point LINUX= at a {VERSION}.y tree or leave it out")
-	return full
 
 
 def sha256(path):
@@ -122,7 +102,7 @@ def download(url, path):
 
 def from_kernel_org():
 	"""Fetch the release tarball and its published sum; return the verified tarball."""
-	top = os.environ.get("KERNEL_ORG") or KERNEL_ORG
+	top = setting("KERNEL_ORG", KERNEL_ORG)
 	store = build_dir() / "dl"
 	store.mkdir(exist_ok=True)
 	tarball = store / f"linux-{STABLE}.tar.xz"
@@ -179,14 +159,13 @@ def import_git(tree, version, source_id):
 
 
 def wanted_source():
-	"""Return what the environment asks for as a comparable dict, or None for "any"."""
-	linux = os.environ.get("LINUX")
+	"""Return what the settings ask for as a comparable dict, or None for "any"."""
+	linux = setting("LINUX")
 	if not linux:
 		return None
-	tree_version(linux)
-	source_id = {"LINUX": str(Path(linux).resolve())}
+	source_id = {"LINUX": str(linux.resolve())}
 	head = run(["git", "-C", linux, "rev-parse", "HEAD"], check=False) \
-		if (Path(linux) / ".git").exists() else None
+		if (linux / ".git").exists() else None
 	if head and head.returncode == 0:
 		diff = run(["git", "-C", linux, "diff", "HEAD"]).stdout
 		source_id["head"] = head.stdout.strip()
@@ -226,10 +205,8 @@ def ensure_base():
 
 def find_tarball():
 	"""Return a verified tarball from DL_DIR, the distribution or kernel.org."""
-	dl_dir = os.environ.get("DL_DIR")
+	dl_dir = setting("DL_DIR")
 	if dl_dir:
-		if not Path(dl_dir).is_dir():
-			raise ToolError(f"DL_DIR={dl_dir} is no folder: correct it or leave it out")
 		tarball = from_dl_dir(dl_dir)
 		if tarball:
 			return tarball
@@ -246,8 +223,7 @@ def base_worktree():
 
 
 def _main():
-	argparse.ArgumentParser(description=__doc__,
-				formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+	Parser(__doc__).settled()
 	print(ensure_base())
 	return 0
 

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from common.command import ROOT, ToolError, main
+from common.settings import Parser
 
 RESULTS = Path("bench") / "results" / "results.json"	# in the repository, committed
 DEFAULTS = ("bare", "mprotect", "anon-4k", "instructions_per_pte")
@@ -85,11 +86,10 @@ def fill(text, root=ROOT):
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
+	parser = Parser(__doc__)
 	parser.add_argument("text", nargs="?", type=argparse.FileType(), default=sys.stdin,
 			    help="file to fill in, default standard input")
-	sys.stdout.write(fill(parser.parse_args().text.read()))
+	sys.stdout.write(fill(parser.settled().text.read()))
 	return 0
 
 

@@ -13,7 +13,6 @@ The first line of patches/<topic>/cover.txt is the subject. "[RFC]", "[v2]" or "
 before it goes to all mails. After sending, tag what was sent as sent/<topic>-v<n>: from
 the next version on, the cover letter has a range-diff against it.
 """
-import argparse
 import email.header
 import email.utils
 import json
@@ -24,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.command import ROOT, ToolError, build_dir, main, replaced, run, say
+from common.linux import tree_version
+from common.settings import Parser, setting
 from series import patches
-from series.base import tree_version
 from series.figures import fill
 from series.tree import commit_series, make_tree
 from series.worktree import git
@@ -126,9 +126,10 @@ def union(lists):
 
 def previous_version(linux, topic, version, root=ROOT):
 	"""Return the commits of the version that was sent before, on this base, as a range; or None."""
-	tag = os.environ.get("PREVIOUS") or f"sent/{topic}-v{version - 1}"
+	given = setting("PREVIOUS")
+	tag = given or f"sent/{topic}-v{version - 1}"
 	if not git(root, "rev-parse", "-q", "--verify", f"{tag}^{{commit}}", check=False):
-		if version > 1 or os.environ.get("PREVIOUS"):
+		if version > 1 or given:
 			say(f"note: {topic}: no commit or tag {tag} in this repository, so no range-diff")
 		return None
 	with tempfile.TemporaryDirectory() as tmp:
@@ -225,10 +226,9 @@ def make_mails(wanted=None, root=ROOT, folder=None, who=None):
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	parser.add_argument("--topic", default=os.environ.get("TOPIC"), help="only this one; default all")
-	print(make_mails(parser.parse_args().topic))
+	parser = Parser(__doc__)
+	parser.setting("TOPIC", known=patches.topics())
+	print(make_mails(parser.settled().topic))
 	return 0
 
 

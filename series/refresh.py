@@ -5,7 +5,6 @@ A commit's topic is in its git note (refs/notes/topic, which rebase and amend
 carry along); a new commit belongs to the topic of the commit before it. New
 files become payload, the rest hunks. Nothing changes if nothing was edited.
 """
-import argparse
 import email.utils
 import os
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from common.command import (EXIT_PATCH, EXIT_UNSAVED, ROOT, ToolError, build_dir, main, remove,
 			    replaced, run, say)
+from common.settings import Parser
 from series import patches
 from series.tree import STAMP, digest
 from series.worktree import APPLIED, git
@@ -130,8 +130,7 @@ def refresh(root=ROOT):
 
 
 def _main():
-	argparse.ArgumentParser(description=__doc__,
-				formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+	Parser(__doc__).settled()
 	refresh()
 	return 0
 

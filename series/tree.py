@@ -6,7 +6,6 @@ only at the end: files that stay the same keep their timestamps, so that a build
 redoes only what changed. Author, committer and dates come from the patches:
 the same patches on the same base give the same commit ids.
 """
-import argparse
 import email.utils
 import hashlib
 import os
@@ -14,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from common.command import EXIT_UNSAVED, ROOT, ToolError, main, run, say
+from common.settings import Parser
 from series import patches
 from series.base import ensure_base
 from series.worktree import APPLIED, git, lay, switch, unsaved_work
@@ -112,11 +112,9 @@ def topic_worktree(tree, topic, root=ROOT):
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	parser.add_argument("--force", action="store_true", default=bool(os.environ.get("FORCE")),
-			    help="drop commits and changes that were not taken back (FORCE=1)")
-	make_tree(force=parser.parse_args().force)
+	parser = Parser(__doc__)
+	parser.setting("FORCE")
+	make_tree(force=parser.settled().force)
 	return 0
 
 

@@ -8,7 +8,7 @@ import unittest.mock
 from pathlib import Path
 
 from bench.kvm import parse_kvm
-from checks import faults, kcsan, soak, upstream
+from checks import faults, kcsan, upstream
 from common.command import ToolError
 from common.tally import Tally
 
@@ -64,17 +64,6 @@ class FaultTest(unittest.TestCase):
 
 	def test_all_are_well_formed(self):
 		self.assertGreaterEqual(len(faults.faults()), 3)
-
-
-class SoakTest(unittest.TestCase):
-	"""checks.soak knows its kernels."""
-
-	def test_configs(self):
-		"""Two by default, several if named, and no unknown one."""
-		self.assertEqual(["kasan", "debug"], list(soak.chosen("")))
-		self.assertEqual(["rt", "up"], soak.chosen("rt up"))
-		with self.assertRaisesRegex(ToolError, "known are kasan debug kcsan rt up"):
-			soak.chosen("kassan")
 
 
 class KcsanTest(unittest.TestCase):

@@ -87,13 +87,13 @@ class Deb(FakeCase):
 
 	def test_bad_input_is_refused_before_anything_is_made(self):
 		self.fails(EXIT_USAGE, "unknown kernel 'next': known are base series", "next")
-		self.fails(EXIT_USAGE, "DEB_CONFIG=/no/such is no file", "base", "/no/such")
+		self.fails(EXIT_USAGE, "DEB_CONFIG=/no/such is not a file", "base", "/no/such")
 		self.fails(EXIT_USAGE, "lacks CONFIG_X86_64=y", "base", self.config("CONFIG_ARM64=y\n"))
 		self.assertFalse((self.tmp / "build" / "linux").exists())
 
 	def test_program_hands_on_the_exit_code(self):
-		for env, words in (({"DEB_CONFIG": "/no/such"}, "is no file"), ({"KERNEL": "next"}, "known are base")):
-			argv = [sys.executable, "-m", "guests.deb", env.get("KERNEL", "base")]
+		for env, words in (({"DEB_CONFIG": "/no/such"}, "is not a file"), ({"KERNEL": "next"}, "known are base")):
+			argv = [sys.executable, "-m", "guests.deb"]
 			done = subprocess.run(argv, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True,
 					      check=False)
 			self.assertEqual(done.returncode, EXIT_USAGE)

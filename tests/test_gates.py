@@ -5,7 +5,7 @@ import unittest.mock
 from collections import Counter
 from pathlib import Path
 
-from common.command import EXIT_MISSING, EXIT_USAGE, ToolError
+from common.command import EXIT_MISSING, ToolError
 from common.tally import Tally
 from gates import boot, compile as compiling, run, static, targets
 from series import patches
@@ -136,12 +136,6 @@ class Comparisons(unittest.TestCase):
 		self.assertFalse(compiling.concerns(patch("arch/x86/mm/a.c", "Documentation/x.rst"), arm64))
 		self.assertTrue(compiling.concerns(patch("arch/x86/mm/a.c", "mm/b.c"), arm64))
 		self.assertTrue(compiling.concerns(patch("arch/x86/mm/a.c"), um))
-
-	def test_unknown_gate_is_refused_with_the_known_ones(self):
-		with self.assertRaises(ToolError) as caught:
-			run.chosen(["kernel-doc", "spars"])
-		self.assertEqual(caught.exception.code, EXIT_USAGE)
-		self.assertIn("unknown gate 'spars': known are lint series", str(caught.exception))
 
 	def test_missing_compiler_names_the_remedy(self):
 		target = targets.Target("z", "s390", (), (), prefix="no-such-")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of guests/ and bench/ that need no kernel: config, console, arguments, results."""
+import gzip
 import os
 import sys
 from pathlib import Path
@@ -9,7 +10,6 @@ from bench.table import table
 from common import apt
 from common.command import EXIT_CONFIG, EXIT_GUEST, EXIT_HANG, EXIT_MISSING, EXIT_USAGE, ToolError
 from guests import kernel, libraries, nested, qemu, xen
-from guests.job import number
 from guests.kunit import cases, kunit, without_strays
 from tests.miniature import FakeCase
 
@@ -114,15 +114,12 @@ class Guests(FakeCase):
 
 	def test_unknown_values_are_refused_with_the_known(self):
 		self.fails(EXIT_USAGE, "known are bare xen domU pvh kvm", qemu.Guest, "bear", "k", "i")
-		self.fails(EXIT_USAGE, "known are auto tcg kvm", qemu.Guest, "bare", "k", "i", accel="hax")
 		self.fails(EXIT_USAGE, "known are bare xen domU pvh kvm um", kunit, "arm")
 		self.fails(EXIT_USAGE, "known are base series", kernel.source, "next")
 		self.fails(EXIT_USAGE, "known are", kernel.build, "base", "fat")
 		self.fails(EXIT_USAGE, "SMP=1", qemu.Guest, "bare", "k", "i", icount=True, smp=2)
 		os.environ["HOST_KERNEL"] = "older"
 		self.fails(EXIT_USAGE, "known are base series", nested.host_kernel, "series")
-		os.environ["SMP"] = "two"
-		self.fails(EXIT_USAGE, "SMP=two is no positive number", number, "SMP", 1)
 
 	def test_kvm_device_that_hangs_guests_is_not_used(self):
 		(self.tmp / "kvm").write_text("")
@@ -148,13 +145,15 @@ class Guests(FakeCase):
 
 	def test_bad_xen_is_refused(self):
 		os.environ["XEN"] = "/no/such/xen"
-		self.fails(EXIT_USAGE, "is no file", xen.hypervisor)
+		self.fails(EXIT_USAGE, "is not a file", xen.hypervisor)
 		os.environ["XEN"] = "4.2"
 		self.fails(EXIT_USAGE, "known are 4.17 4.20", xen.hypervisor)
-		os.environ["XEN"] = "/boot/xen-4.11-amd64.gz"
+		old = self.tmp / "xen-4.11-amd64.gz"
+		old.write_bytes(gzip.compress(b"\x7fELF"))
+		os.environ["XEN"] = str(old)
 		self.fails(EXIT_USAGE, "for Xen 4.11", xen.tools)
 		os.environ["XEN"] = __file__
-		self.fails(EXIT_USAGE, "no multiboot ELF", xen.hypervisor)
+		self.fails(EXIT_USAGE, "not a multiboot ELF", xen.hypervisor)
 
 	def test_library_that_is_missing_is_named(self):
 		self.fails(EXIT_MISSING, "ls needs lib", libraries.libraries, ["/bin/ls"], self.tmp)

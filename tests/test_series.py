@@ -27,7 +27,7 @@ class Base(FakeCase):
 
 	def test_linux_that_is_no_kernel_is_refused(self):
 		os.environ["LINUX"] = str(self.tmp)
-		self.fails(EXIT_USAGE, "no kernel tree", base.ensure_base)
+		self.fails(EXIT_USAGE, "not a kernel tree", base.ensure_base)
 		self.assertFalse((self.tmp / "build" / "linux").exists())
 
 	def test_linux_of_another_version_is_refused(self):
@@ -88,7 +88,7 @@ class Base(FakeCase):
 	def test_missing_dl_dir_is_refused(self):
 		del os.environ["LINUX"]
 		os.environ["DL_DIR"] = str(self.tmp / "nowhere")
-		self.fails(EXIT_USAGE, "is no folder", base.ensure_base)
+		self.fails(EXIT_USAGE, "is not a directory", base.ensure_base)
 
 	def test_failed_download_leaves_nothing(self):
 		os.environ["KERNEL_ORG"] = (self.tmp / "nowhere").as_uri()
