@@ -10,8 +10,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.settings import setting
 from common.command import ROOT, build_dir, replaced
+from common.settings import setting
 from guests.initramfs import initramfs
 from guests.kernel import build, image, output
 from guests.libraries import libraries, vmm_files

@@ -75,6 +75,10 @@ class Layers(unittest.TestCase):
 			with self.subTest(name):
 				self.assertNotIn(name.partition(".")[2], sys.stdlib_module_names)
 
+	def test_no_two_modules_have_the_same_name(self):
+		names = [name.partition(".")[2] for name in modules() if not name.endswith("__init__")]
+		self.assertEqual(sorted(n for n in names if names.count(n) > 1 and n != "selftests"), [])
+
 	def test_product_code_imports_no_test(self):
 		for name, path in modules().items():
 			if not name.startswith("tests."):

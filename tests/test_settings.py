@@ -48,6 +48,28 @@ UNKNOWN = (
 RECORDER = "#!/bin/sh\necho \"$0 $*\" >> {log}\nexit 1\n"
 
 
+class FakeBin:
+	"""A directory in which dpkg-query and apt-get only record that they were run; @env has it in PATH."""
+
+	def __init__(self, directory):
+		self.log = f"{directory}/calls"
+		for name in ("dpkg-query", "apt-get"):
+			with open(f"{directory}/{name}", "w") as f:
+				f.write(RECORDER.format(log=self.log))
+			os.chmod(f"{directory}/{name}", 0o755)
+		self.env = {**{k: v for k, v in os.environ.items() if k not in TABLE},
+			    "PATH": f"{directory}:{os.environ['PATH']}", "O": f"{directory}/build"}
+
+	def make(self, *argv):
+		"""Run make with @argv; return its CompletedProcess."""
+		return subprocess.run(["make", *argv, f"PYTHON={sys.executable}"], cwd=ROOT, env=self.env,
+				      capture_output=True, text=True, check=False)
+
+	def calls(self):
+		"""Return what was run, a line each."""
+		return open(self.log).read() if os.path.exists(self.log) else ""
+
+
 class Settings(FakeCase):
 	"""One table, which everything is checked by."""
 
@@ -121,39 +143,16 @@ class Targets(unittest.TestCase):
 
 	def test_unknown_values_end_make_at_once(self):
 		for target, name, text, words in UNKNOWN:
-			with self.subTest(f"{target} {name}={text}"), FakeBin() as fake:
-				done = subprocess.run(["make", target, f"{name}={text}", f"PYTHON={sys.executable}"], cwd=ROOT,
-						      env=fake.env, capture_output=True, text=True, check=False)
+			with self.subTest(f"{target} {name}={text}"), tempfile.TemporaryDirectory() as tmp:
+				fake = FakeBin(tmp)
+				done = fake.make(target, f"{name}={text}")
 				self.assertNotEqual(done.returncode, 0)
 				self.assertRegex(done.stderr, rf"(?m)^error: .*{words}")
 				self.assertNotIn("Traceback", done.stderr)
 				self.assertEqual(fake.calls(), "", "packages were looked at first")
 
 	def test_good_values_go_on_to_the_packages(self):
-		with FakeBin() as fake:
-			subprocess.run(["make", "kunit", "GUEST=um", "SMP=2", f"PYTHON={sys.executable}"], cwd=ROOT,
-				       env=fake.env, capture_output=True, text=True, check=False)
+		with tempfile.TemporaryDirectory() as tmp:
+			fake = FakeBin(tmp)
+			fake.make("kunit", "GUEST=um", "SMP=2")
 			self.assertIn("dpkg-query", fake.calls())
-
-
-class FakeBin:
-	"""A directory at the front of PATH in which dpkg-query, apt-get and id only record that they were run."""
-
-	def __enter__(self):
-		self.tmp = tempfile.TemporaryDirectory()
-		self.log = f"{self.tmp.name}/calls"
-		for name in ("dpkg-query", "apt-get"):
-			path = f"{self.tmp.name}/{name}"
-			with open(path, "w") as f:
-				f.write(RECORDER.format(log=self.log))
-			os.chmod(path, 0o755)
-		self.env = {**{k: v for k, v in os.environ.items() if k not in TABLE},
-			    "PATH": f"{self.tmp.name}:{os.environ['PATH']}", "O": f"{self.tmp.name}/build"}
-		return self
-
-	def __exit__(self, *_):
-		self.tmp.cleanup()
-
-	def calls(self):
-		"""Return what was run, a line each."""
-		return open(self.log).read() if os.path.exists(self.log) else ""
