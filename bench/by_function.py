@@ -12,6 +12,7 @@ from bench.insn_profile import SymbolMap, count, in_hypervisor, instructions, re
 from bench.programs import program
 from bench.steps import Steps
 from common.command import ToolError, build_dir, main, replaced
+from common.result import Result, dump, load
 from common.settings import Parser, setting
 from guests.kernel import KERNELS, build, known_kernels
 from guests.xen import symbols as xen_symbols
@@ -28,7 +29,6 @@ ROUNDS = {
 # Locked: a lock prefix, or xchg with memory. As the kernel is on SMP; on one CPU it
 # patches lock prefixes away, the instructions stay where they are.
 LOCKED = r"lock |xchg .*\("
-GUESTS = ("bare", "bare-noxen", "xen")
 SET_UP = "handle_mm_fault"	# pages are faulted in before a run's first mprotect()
 TRIES = 4
 SHOWN = 0.05		# instructions per pte: functions below are summed up
@@ -37,7 +37,7 @@ PER_PTE = 1 / 16	# what is executed less often than this per pte is work per cal
 
 def profile(kernel, name, bench="mprotect", case="anon-4k", pages=PAGES):
 	"""Profile @bench on @kernel in the guest @name; return an object for profile.json."""
-	place = matrix.guests([name])[name]
+	place = matrix.places([name])[name]
 	out = build(kernel, place.config)
 	# Again and again: on a fast host one run is over before it can be recorded.
 	job = f"echo {MARKER}\nwhile /bin/mprotect_perf -b {bench} -c {case} -p {pages} -n 1000; do :; done\n"
@@ -67,18 +67,17 @@ def profile(kernel, name, bench="mprotect", case="anon-4k", pages=PAGES):
 		"entries": {k: n / found.units for k, n in found.entries.items()}}
 
 
-def results(profiles):
-	"""Return what of profile.json belongs into results.json, as its objects."""
+def results(profiles: list[dict]) -> list[Result]:
+	"""Return what of profile.json belongs into results.json."""
 	found = []
 	for item in profiles:
-		head = {k: item[k] for k in ("kernel", "guest", "bench", "case", "pages")}
+		head = [item[k] for k in ("kernel", "guest", "bench", "case", "pages")]
 		# Not locked_per_call: an interrupt in the few rounds recorded would change it.
-		found.append({**head, "metric": "locked_per_pte", "value": round(item["locked_per_pte"], 4)})
+		found.append(Result(*head, "locked_per_pte", round(item["locked_per_pte"], 4)))
 		if item["guest"].startswith("xen"):
-			found.append({**head, "metric": "hypervisor_instructions_per_pte",
-				      "value": round(item["hypervisor"], 2)})
-			found.append({**head, "metric": "traps_to_hypervisor_per_pte",
-				      "value": round(item["entries"].get("trap", 0), 4)})
+			found.append(Result(*head, "hypervisor_instructions_per_pte", round(item["hypervisor"], 2)))
+			found.append(Result(*head, "traps_to_hypervisor_per_pte",
+					    round(item["entries"].get("trap", 0), 4)))
 	return found
 
 
@@ -113,13 +112,11 @@ def text(profiles):
 	return "\n".join(lines)
 
 
-def merged(old, profiles):
-	"""Return the objects @old of results.json with those of @profiles in place of their kind."""
+def merged(old: list[Result], profiles: list[dict]) -> list[Result]:
+	"""Return the results @old with those of @profiles in place of their kind."""
 	new = results(profiles)
-	def key(item):
-		return tuple(item[k] for k in ("kernel", "guest", "bench", "case", "pages", "metric"))
-	keys = {key(item) for item in new}
-	return [item for item in old if key(item) not in keys] + new
+	replaced_ones = {(r.kernel, r.row) for r in new}
+	return [r for r in old if (r.kernel, r.row) not in replaced_ones] + new
 
 
 def write(profiles):
@@ -137,13 +134,13 @@ def write(profiles):
 
 def _main():
 	parser = Parser(__doc__)
-	parser.setting("GUEST", list(GUESTS), GUESTS, many=True)
+	parser.setting("GUEST", list(matrix.PROFILED_PLACES), matrix.PROFILED_PLACES, many=True)
 	parser.setting("KERNEL", list(KERNELS), known_kernels(), many=True)
 	parser.add_argument("--bench", default="mprotect", choices=list(ROUNDS))
 	parser.add_argument("--case", default="anon-4k")
 	parser.add_argument("--pages", type=int, default=PAGES)
 	args = parser.settled()
-	chosen = matrix.guests(args.guest)
+	chosen = matrix.places(args.guest)
 	steps = Steps("profile")
 	for name in chosen:
 		for kernel in args.kernel:
@@ -155,7 +152,7 @@ def _main():
 	path = build_dir() / "bench" / "results.json"
 	if path.is_file():
 		with replaced(path) as tmp:
-			tmp.write_text(json.dumps(merged(json.loads(path.read_text()), profiles), indent=1) + "\n")
+			tmp.write_text(dump(merged(load(path), profiles)))
 		report.write()
 	return 0
 

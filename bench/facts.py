@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench import kernels, matrix
 from common.command import ROOT, build_dir, run
+from common.result import Result
 from guests.qemu import qemu_binary
 from guests.xen import hypervisor
 
@@ -28,9 +29,9 @@ def xen_version():
 	return f"unknown, {hypervisor().name}"
 
 
-def facts(results):
+def facts(results: list[Result]) -> dict[str, str]:
 	"""Return a dict of title and text; @results says which kernels and guests count."""
-	names = list(dict.fromkeys(r["kernel"] for r in results))
+	names = list(dict.fromkeys(r.kernel for r in results))
 	configs = "lean kunit noxen disk".split()
 	found = {
 		"unit": "instructions of guest and hypervisor (qemu -accel tcg -icount shift=0,sleep=off); "
@@ -42,14 +43,14 @@ def facts(results):
 			+ " (see CONFIG_SETS in guests/kernel.py)",
 		"qemu": run([qemu_binary(), "--version"]).stdout.splitlines()[0],
 	}
-	if any(r["guest"].startswith("xen") for r in results):
+	if any(r.guest.startswith("xen") for r in results):
 		found["hypervisor"] = f"Xen {xen_version()}"
 	for name in names:
 		found[f"kernel {name}"] = kernels.title(name)
 	commit = run(["git", "-C", ROOT, "describe", "--always", "--dirty"], check=False).stdout.strip()
 	found["repository"] = commit or "unknown"
-	chosen = {"GUEST": [r["guest"] for r in results], "KERNEL": [r["kernel"] for r in results]}
-	known = {"GUEST": matrix.GUESTS, "KERNEL": kernels.known()}
+	chosen = {"GUEST": [r.guest for r in results], "KERNEL": [r.kernel for r in results]}
+	known = {"GUEST": matrix.PLACES, "KERNEL": kernels.known()}
 	found["command"] = " ".join(["make bench", *(f"{v}='{' '.join(dict.fromkeys(names))}'" for v, names in
 						     chosen.items() if set(names) != set(known[v]))])
 	return found

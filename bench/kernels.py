@@ -2,14 +2,13 @@
 """The kernels that are compared: base, series, each topic alone, and Debian's own."""
 
 from bench import debian
+from bench.matrix import DEBIAN_PLACES, PLACES
 from common.command import build_dir
 from guests.initramfs import initramfs
 from guests.job import guest, size
 from guests.kernel import KERNELS, build, source, topic_kernels
 from guests.qemu import Guest
-
-DEBIAN_GUESTS = ("bare", "xen")		# their config is their own, so in these only
-TOPIC_CONFIG = "lean"			# topics alone are built with this one
+from series import patches
 
 
 def known():
@@ -17,11 +16,19 @@ def known():
 	return (*KERNELS, *topic_kernels(), *debian.KERNELS)
 
 
-def runs_in(kernel, name, place):
-	"""Return whether @kernel is measured in the guest @name, a matrix.GuestType @place."""
+def touched(topic: str) -> list[str]:
+	"""Return the paths of files that @topic changes or adds."""
+	return [name for p in patches.load() if p.topic == topic for name in (*p.files(), *p.payload)]
+
+
+def runs_in(kernel: str, name: str) -> bool:
+	"""Return whether @kernel is measured in the place @name of the matrix."""
 	if kernel in debian.KERNELS:
-		return name in DEBIAN_GUESTS
-	return kernel in KERNELS or (place.config == TOPIC_CONFIG and name != "kvm") or (name, kernel) == ("kvm", "topic3")
+		return name in DEBIAN_PLACES
+	if kernel in KERNELS:
+		return True
+	wanted = PLACES[name].topics
+	return bool(wanted) and any(path.startswith(wanted) for path in touched(topic_kernels()[kernel]))
 
 
 def prepare(kernel, config):
@@ -33,7 +40,7 @@ def prepare(kernel, config):
 
 
 def machine(kernel, place, log, job, programs=(), files=(), **options):
-	"""Return a Guest that runs @job on @kernel, prepared before, in @place.
+	"""Return a Guest that runs @job on @kernel, prepared before, in @place (a matrix.Place).
 
 	A kernel of Debian's comes to rest first: it works in the background
 	after boot.

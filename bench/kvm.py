@@ -8,40 +8,31 @@ guest) and of its guests together. QEMU's own work for a world switch is no
 instruction of anybody's, and the hardware's is dear: instructions understate what
 is gained by avoiding exits.
 """
-import re
+from collections.abc import Iterable
+from dataclasses import replace
 
+from bench.matrix import KVM_HOST
 from bench.table import table
 from common.command import EXIT_GUEST, ToolError, main
+from common.result import Result, counted, parse
 from common.settings import Parser
 from guests.job import guest
 from guests.kernel import KERNELS
 from guests.selftests import selftest
 
 PROGRAM = "x86/change_pte_perf_test"
-RESULT = re.compile(r"^# result ((?:\w+=\S+ ?)+)$")
-METRICS = {"page_faults_per_page": "page_faults_per_page", "exits_per_page": "exits_per_page",
-	   "ns_per_page": "instructions_per_page"}
 # Suffix of the case and the kernel's command line. Shadow paging (npt=0) would
 # measure the guest's page tables more than anything else.
 MMUS = (("", ""), (",tdp_mmu=0", "kvm.tdp_mmu=0"))
 
 
-def parse_kvm(lines, kernel, suffix=""):
-	"""Return result objects from change_pte_perf_test's @lines; @suffix goes to the case."""
-	found = []
-	for match in filter(None, (RESULT.match(line.strip()) for line in lines)):
-		item = dict(pair.split("=", 1) for pair in match[1].split())
-		if item["metric"] not in METRICS:
-			continue
-		found.append({"kernel": kernel, "guest": "kvm", "bench": item["bench"],
-			      "case": item["case"] + suffix, "pages": int(item["pages"]),
-			      "metric": METRICS[item["metric"]], "value": float(item["median"]),
-			      "min": float(item["min"]), "runs": int(item["runs"])})
-	return found
+def parse_kvm(lines: Iterable[str], kernel: str, suffix: str = "") -> list[Result]:
+	"""Return the results of change_pte_perf_test's @lines; @suffix goes to the case."""
+	return [replace(r, case=r.case + suffix) for r in counted(parse(lines, kernel, KVM_HOST))]
 
 
-def measure_kvm(kernel, build_it=True, options=""):
-	"""Run the benchmark on @kernel, on each of KVM's MMUs; return the result objects.
+def measure_kvm(kernel: str, build_it: bool = True, options: str = "") -> list[Result]:
+	"""Run the benchmark on @kernel, on each of KVM's MMUs; return the results.
 
 	@options are change_pte_perf_test's. Raises ToolError if a guest did not
 	end well or printed no result.
@@ -49,7 +40,7 @@ def measure_kvm(kernel, build_it=True, options=""):
 	program = selftest("kvm", PROGRAM)
 	results = []
 	for number, (suffix, append) in enumerate(MMUS):
-		name = f"bench-{kernel}-kvm-{number}"
+		name = f"bench-{kernel}-{KVM_HOST}-{number}"
 		machine = guest("bare", kernel, name, f"/bin/{program.name} {options}\n", programs=[program],
 				icount=True, smp=1, svm=True, append=append,
 				build_it=build_it)

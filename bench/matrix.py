@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the benchmark measures: guests, and the cases that run in each."""
+"""What the benchmark measures: places, and the cases that run in each."""
 from dataclasses import dataclass
 
 from common.command import ToolError
@@ -41,11 +41,12 @@ EXT4_SETUP = ("echo 0 > /proc/sys/vm/dirty_writeback_centisecs", "mkdir -p /mnt"
 
 
 @dataclass(frozen=True)
-class GuestType:
-	"""A guest of the results: which @kind of machine boots a kernel of which @config.
+class Place:
+	"""Where the results called "guest" come from: which @kind of machine boots a kernel of which @config.
 
 	@setup are lines of shell that run first, @perf, @costs and @workload (programs that
-	live on mprotect) what is measured.
+	live on mprotect) what is measured. A topic alone is measured here if it has files
+	below one of the directories @topics; "" is above all of them.
 	"""
 	kind: str
 	config: str
@@ -54,29 +55,34 @@ class GuestType:
 	costs: tuple = COSTS
 	setup: tuple = ()
 	workload: bool = False
+	topics: tuple[str, ...] = ()
 
 
-GUESTS = {
-	"bare": GuestType("bare", "lean", "bare metal, XEN_PV=y", workload=True),
-	"bare-noxen": GuestType("bare", "noxen", "bare metal, XEN_PV=n"),
-	"xen": GuestType("xen", "lean", "Xen PV dom0", workload=True),
-	"kvm": GuestType("bare", "lean", "KVM host and guest", (), ()),
-	"bare-disk": GuestType("bare", "disk", "bare metal, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
-	"xen-disk": GuestType("xen", "disk", "Xen PV dom0, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
+KVM_HOST = "kvm-host"	# measured by bench/kvm.py: a machine that runs guests of its own
+PLACES = {
+	"bare": Place("bare", "lean", "bare metal, XEN_PV=y", workload=True, topics=("",)),
+	"bare-noxen": Place("bare", "noxen", "bare metal, XEN_PV=n"),
+	"xen": Place("xen", "lean", "Xen PV dom0", workload=True, topics=("",)),
+	KVM_HOST: Place("bare", "lean", "KVM host and guest", (), (), topics=("arch/x86/kvm/", "virt/kvm/")),
+	"bare-disk": Place("bare", "disk", "bare metal, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
+	"xen-disk": Place("xen", "disk", "Xen PV dom0, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
 }
-SHORT_GUESTS = ("bare", "xen")
+SHORT_PLACES = ("bare", "xen")
+DEBIAN_PLACES = ("bare", "xen")		# Debian's kernels have a config of their own: these places only
+PROFILED_PLACES = ("bare", "bare-noxen", "xen")
+TIMED_PLACES = ("bare", "xen")		# by the clock
 
 
-def guests(names=None):
-	"""Return {name: GuestType} of @names (a list, default all).
+def places(names: list[str] | None = None) -> dict[str, Place]:
+	"""Return {name: Place} of @names (default all).
 
 	Raises ToolError naming the known ones if one is not.
 	"""
-	chosen = names or list(GUESTS)
+	chosen = names or list(PLACES)
 	for name in chosen:
-		if name not in GUESTS:
-			raise ToolError(f"unknown GUEST '{name}' for the benchmark: known are {' '.join(GUESTS)}")
-	return {name: GUESTS[name] for name in chosen}
+		if name not in PLACES:
+			raise ToolError(f"unknown GUEST '{name}' for the benchmark: known are {' '.join(PLACES)}")
+	return {name: PLACES[name] for name in chosen}
 
 
 def perf_commands(rows):

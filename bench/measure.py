@@ -5,25 +5,23 @@ QEMU's -icount shift=0,sleep=off makes the guest's clock count instructions, of
 guest and hypervisor together: 1 ns is 1 instruction, the same on any host. The
 program that is timed is the payload's mprotect_perf, statically linked.
 
-Results go to build/bench/results.json, a list of objects with kernel, guest,
-bench, case, pages, metric, value.
+Results go to build/bench/results.json, as common/result.py has them.
 """
 import json
 import re
 import sys
 
 from bench import kernels, matrix, report
-from bench.by_function import (GUESTS as PROFILED, profile, results as profile_results,
-			       write as write_profiles)
+from bench.by_function import profile, results as profile_results, write as write_profiles
 from bench.facts import facts
 from bench.kvm import measure_kvm
 from bench.programs import costs_program, ext4_image, program, workload_program
 from bench.steps import Steps
 from common.command import EXIT_GUEST, ToolError, build_dir, main, replaced, say
+from common.result import Result, counted, dump, parse
 from common.settings import Parser
 from guests.kernel import KERNELS
 
-RESULT = re.compile(r"^# result ((?:\w+=\S+ ?)+)$")
 TRACED_PAGES = 4096
 TIMEOUT = 1800		# seconds, for the whole matrix in one guest
 
@@ -45,42 +43,13 @@ echo "# hypercalls few=$few many=$many"
 TRACED_UPDATES = 4 * 2 * TRACED_PAGES
 
 
-def parse(lines, kernel, name):
-	"""Return result objects from the programs' lines; ns are instructions here.
-
-	The threads of a run share one vCPU, so their time is divided by their
-	number; they make a case of their own, such as "anon-4k-2-threads".
-	"""
-	found = []
-	for line in lines:
-		match = RESULT.match(line.strip())
-		if not match:
-			continue
-		item = dict(pair.split("=", 1) for pair in match[1].split())
-		if item["bench"] == "mprotect_workload":
-			found.append({"kernel": kernel, "guest": name, "bench": "workload", "case": item["case"],
-				      "pages": int(item["pages"]),
-				      "metric": item["metric"].replace("ns_per_", "instructions_per_"),
-				      "value": float(item["value"]), "min": float(item["min"])})
-			continue
-		if item["metric"] != "ns_per_pte":
-			continue
-		threads = int(item.get("threads", 1))
-		case = item["case"] + (f"-{threads}-threads" if threads > 1 else "")
-		found.append({"kernel": kernel, "guest": name, "bench": item["bench"],
-			      "case": case, "pages": int(item["pages"]),
-			      "metric": "instructions_per_pte", "value": float(item["median"]) / threads,
-			      "min": float(item["min"]) / threads, "runs": int(item["runs"])})
-	return found
-
-
-def measure(kernel, name, rows=None, costs=None):
-	"""Run @rows and @costs of the matrix on @kernel in the guest @name; return result objects.
+def measure(kernel: str, name: str, rows: tuple | None = None, costs: tuple | None = None) -> list[Result]:
+	"""Run @rows and @costs of the matrix on @kernel in the place @name; return the results.
 
 	Default is what the matrix has for @name. The kernel was prepared before.
 	Raises ToolError if the guest did not end well or printed no result.
 	"""
-	place = matrix.guests([name])[name]
+	place = matrix.places([name])[name]
 	ext4 = place.config == "disk"
 	rows, costs = place.perf if rows is None else rows, place.costs if costs is None else costs
 	workload = ["/bin/mprotect_workload -r 5 || exit 1"] if place.workload and rows is place.perf else []
@@ -90,37 +59,36 @@ def measure(kernel, name, rows=None, costs=None):
 	machine = kernels.machine(kernel, place, log, job, [program(), costs_program(), workload_program()],
 				  [("/ext4.img", ext4_image())] if ext4 else [], icount=True, smp=1)
 	done = machine.run(log, timeout=TIMEOUT).require()
-	found = parse(done.lines, kernel, name)
+	found = counted(parse(done.lines, kernel, name))
 	if not found:
 		raise ToolError(f"no result lines from mprotect_perf: see {done.log}", EXIT_GUEST)
 	return found
 
 
-def count_hypercalls(kernel, build_it=True):
-	"""Return [result object]: hypercalls per pte of mprotect() under Xen PV."""
+def count_hypercalls(kernel: str, build_it: bool = True) -> list[Result]:
+	"""Return [Result]: hypercalls per pte of mprotect() under Xen PV."""
 	if build_it:
 		kernels.prepare(kernel, "lean")
 	name = f"hypercalls-{kernel}-xen"
-	machine = kernels.machine(kernel, matrix.GUESTS["xen"], name, TRACE_JOB, [program()], smp=1, icount=True,
+	machine = kernels.machine(kernel, matrix.PLACES["xen"], name, TRACE_JOB, [program()], smp=1, icount=True,
 				  append="trace_buf_size=8M")
 	done = machine.run(name, timeout=600).require()
 	match = re.search(r"^# hypercalls few=(\d+) many=(\d+)", "\n".join(done.lines), re.M)
 	if not match:
 		raise ToolError(f"no hypercall count: see {done.log}", EXIT_GUEST)
 	few, many = map(int, match.groups())
-	return [{"kernel": kernel, "guest": "xen", "bench": "mprotect", "case": "anon-4k",
-		 "pages": TRACED_PAGES, "metric": "hypercalls_per_pte",
-		 "value": (many - few) / TRACED_UPDATES}]
+	return [Result(kernel, "xen", "mprotect", "anon-4k", TRACED_PAGES, "hypercalls_per_pte",
+		       (many - few) / TRACED_UPDATES)]
 
 
 def profiled(chosen, names):
 	"""Return the (kernel, guest) whose every instruction is counted as well: those with symbols."""
-	return [(k, n) for n in PROFILED if n in chosen for k in names
-		if k not in kernels.debian.KERNELS and kernels.runs_in(k, n, chosen[n])]
+	return [(k, n) for n in matrix.PROFILED_PLACES if n in chosen for k in names
+		if k not in kernels.debian.KERNELS and kernels.runs_in(k, n)]
 
 
 def add_steps(steps, chosen, names, short):
-	"""Add to @steps: prepare and measure the kernels @names in the guests @chosen."""
+	"""Add to @steps: prepare and measure the kernels @names in the places @chosen."""
 	lost = set()
 
 	def prepare(kernel, config):
@@ -136,11 +104,11 @@ def add_steps(steps, chosen, names, short):
 	def unless_lost(kernel, function, *args):
 		return [] if kernel in lost else function(*args)
 
-	pairs = [(k, n, p) for n, p in chosen.items() for k in names if kernels.runs_in(k, n, p)]
+	pairs = [(k, n, p) for n, p in chosen.items() for k in names if kernels.runs_in(k, n)]
 	for kernel, config in dict.fromkeys((k, p.config) for k, _, p in pairs):
 		steps.add(f"build {kernel} {config}", lambda k=kernel, c=config: prepare(k, c))
 	for kernel, name, _ in pairs:
-		if name == "kvm":
+		if name == matrix.KVM_HOST:
 			if not short:
 				steps.add(f"{kernel} {name}", lambda k=kernel: measure_kvm(k, build_it=False))
 			continue
@@ -152,12 +120,13 @@ def add_steps(steps, chosen, names, short):
 				  lambda k=kernel: unless_lost(k, count_hypercalls, k, False))
 
 
-def bench(short=False, guest_names=None, kernel_names=KERNELS):
+def bench(short: bool = False, guest_names: list[str] | None = None,
+	  kernel_names: tuple[str, ...] = KERNELS) -> list[Result]:
 	"""Measure everything, write build/bench atomically, and return the list of results.
 
 	With @short, only mprotect() of anonymous 4 KiB pages.
 	"""
-	chosen = matrix.guests(guest_names)
+	chosen = matrix.places(guest_names)
 	steps = Steps("short" if short else "bench")
 	add_steps(steps, chosen, kernel_names, short)
 	results = [item for found in steps.run() for item in found]
@@ -169,7 +138,7 @@ def bench(short=False, guest_names=None, kernel_names=KERNELS):
 		with replaced(out / "facts.json") as tmp:
 			tmp.write_text(json.dumps(facts(results), indent=1) + "\n")
 		with replaced(out / "results.json") as tmp:
-			tmp.write_text(json.dumps(results, indent=1) + "\n")
+			tmp.write_text(dump(results))
 
 	write()		# a profile that fails does not cost the figures
 	profiles, steps = [], Steps("profile")
@@ -186,7 +155,7 @@ def bench(short=False, guest_names=None, kernel_names=KERNELS):
 def _main():
 	parser = Parser(__doc__)
 	parser.add_argument("--short", action="store_true", help="only mprotect of anonymous 4 KiB pages")
-	parser.setting("GUEST", list(matrix.GUESTS), matrix.GUESTS, many=True)
+	parser.setting("GUEST", list(matrix.PLACES), matrix.PLACES, many=True)
 	parser.setting("KERNEL", list(kernels.known()), kernels.known(), many=True)
 	args = parser.settled()
 	bench(args.short, args.guest, args.kernel)

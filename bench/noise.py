@@ -38,14 +38,18 @@ def mann_whitney(first, second):
 	return min(1.0, 2 * total)
 
 
-def compare(base, series):
-	"""Return medians, spreads (half the interquartile range), p and whether it is a change."""
-	def spread(values):
-		if len(values) < 2:
-			return 0.0
-		low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-		return (high - low) / 2
+def compare(base: list[float], series: list[float]) -> dict:
+	"""Return of both samples median, least and most, p, and whether it is a change.
+
+	Least and most show what the test sees: one value beyond all of the other
+	sample's weighs as much as it looks, and a quartile would hide it.
+	"""
 	p = mann_whitney(base, series)
-	return {"base": statistics.median(base), "base_spread": spread(base),
-		"series": statistics.median(series), "series_spread": spread(series),
+	return {"base": statistics.median(base), "base_min": min(base), "base_max": max(base),
+		"series": statistics.median(series), "series_min": min(series), "series_max": max(series),
 		"runs": [len(base), len(series)], "p": p, "change": p < ALPHA}
+
+
+def verdict(compared: dict) -> str:
+	"""Return in words what compare() found; the one rule for texts and pages."""
+	return "change" if compared["change"] else "within the noise"

@@ -5,8 +5,10 @@ import html
 
 from bench import plot
 from bench.insn_profile import in_hypervisor
-from bench.matrix import GUESTS
+from bench.matrix import PLACES
+from bench.noise import ALPHA, verdict
 from bench.table import NOISE, number, ordered, ratio, rows, worse
+from common.result import Result, select
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1a1a1a; --dim: #555; --back: #fff; --line: #d5d5d5; --good: #00704f;
@@ -45,9 +47,9 @@ SEGMENTS = 7	# functions that have a part of their own in a bar
 CASE, BENCH, METRIC = "anon-4k", "mprotect", "instructions_per_pte"
 
 
-def title(guest):
+def title(guest: str) -> str:
 	"""Return the name of a guest as a reader knows it."""
-	return GUESTS[guest].title if guest in GUESTS else guest
+	return PLACES[guest].title if guest in PLACES else guest
 
 
 def html_table(head, body, names=1):
@@ -75,19 +77,19 @@ def summary(results):
 	"""Return the table of one row per guest: the RO/RW toggle of most pages that all have."""
 	names = ordered(results)
 	body = []
-	for (guest, bench, case, pages, metric), values in rows(results).items():
-		if (bench, case, metric) == (BENCH, CASE, METRIC) and pages in (1, 4096):
-			body.append([title(guest), pages, *(number(values.get(n)) for n in names), ratio_cell(values)])
+	for row, values in rows(select(results, bench=BENCH, case=CASE, metric=METRIC)).items():
+		if row.pages in (1, 4096):
+			body.append([title(row.guest), row.pages, *(number(values.get(n)) for n in names),
+				     ratio_cell(values)])
 	return html_table(["guest", "pages", *names, "series/base"], body)
 
 
 def growth(results, guest):
 	"""Return {kernel: [(pages, instructions)]} of the RO/RW toggle in @guest."""
 	found = {}
+	mine = select(results, guest=guest, bench=BENCH, case=CASE, metric=METRIC)
 	for kernel in ordered(results):
-		points = [(r["pages"], r["value"]) for r in results
-			  if (r["guest"], r["kernel"], r["bench"], r["case"], r["metric"])
-			  == (guest, kernel, BENCH, CASE, METRIC)]
+		points = [(r.pages, r.value) for r in mine if r.kernel == kernel]
 		if points:
 			found[kernel] = points
 	return found
@@ -133,11 +135,11 @@ def breakdown(profiles):
 def full_tables(results):
 	"""Return a folded table per guest with everything that was measured."""
 	names, parts = ordered(results), []
-	for guest in dict.fromkeys(r["guest"] for r in results):
-		mine = [r for r in results if r["guest"] == guest]
-		columns = [n for n in names if any(r["kernel"] == n for r in mine)]
-		body = [[bench, case, metric, pages, *(number(v.get(n)) for n in columns), ratio_cell(v)]
-			for (_, bench, case, pages, metric), v in rows(mine).items()]
+	for guest in dict.fromkeys(r.guest for r in results):
+		mine = select(results, guest=guest)
+		columns = [n for n in names if select(mine, kernel=n)]
+		body = [[r.bench, r.case, r.metric, r.pages, *(number(v.get(n)) for n in columns), ratio_cell(v)]
+			for r, v in rows(mine).items()]
 		head = ["bench", "case", "metric", "pages", *columns, "series/base"]
 		parts.append(f"<details open><summary>{html.escape(title(guest))} ({guest})</summary>"
 			     f"{html_table(head, body, 3)}</details>")
@@ -145,19 +147,19 @@ def full_tables(results):
 
 
 def wall_table(wall):
-	"""Return the table of wall-clock runs: medians, spread, and whether it is a change."""
+	"""Return the table of wall-clock runs: median, least and most, and whether it is a change."""
+	def spread(item, kernel):
+		return f"{number(item[kernel])} ({number(item[f'{kernel}_min'])} to {number(item[f'{kernel}_max'])})"
 	body = []
 	for item in wall:
-		verdict = "change" if item["change"] else "within the noise"
 		body.append([title(item["guest"]), item["case"], item["pages"], item["threads"],
-			     f"{number(item['base'])} ± {number(item['base_spread'])}",
-			     f"{number(item['series'])} ± {number(item['series_spread'])}",
-			     f"{item['series'] / item['base']:.3f}", f"{item['p']:.4f}", verdict])
+			     spread(item, "base"), spread(item, "series"),
+			     f"{item['series'] / item['base']:.3f}", f"{item['p']:.4f}", verdict(item)])
 	return html_table(["guest", "case", "pages", "threads", "base, ns", "series, ns", "series/base", "p",
 			   "verdict"], body, 2)
 
 
-def page(results, facts, profiles=(), wall=()):
+def page(results: list[Result], facts: dict[str, str], profiles=(), wall=()) -> str:
 	"""Return the whole page as text."""
 	bad = worse(results)
 	parts = [f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -166,7 +168,7 @@ def page(results, facts, profiles=(), wall=()):
 		 "<h1>What page-table operations cost, per page table entry</h1>"
 		 f'<p class="note">Unit: {html.escape(facts.get("unit", "instructions"))}.</p>'
 		 "<h2>mprotect(), 4 KiB anonymous pages, read-only and back</h2>", summary(results)]
-	guests = [g for g in dict.fromkeys(r["guest"] for r in results)
+	guests = [g for g in dict.fromkeys(r.guest for r in results)
 		  if len({p for points in growth(results, g).values() for p, _ in points}) > 2]
 	names = list(dict.fromkeys(n for g in guests for n in growth(results, g)))
 	plots = []
@@ -179,11 +181,12 @@ def page(results, facts, profiles=(), wall=()):
 		parts += ["<h2>Where the instructions go</h2>", breakdown(profiles)]
 	if wall:
 		parts += ["<h2>Wall-clock time</h2><p class=\"note\">Nanoseconds per entry by this machine's clock, "
-			  "boots of base and series in turn; p of a two-sided Mann-Whitney test.</p>", wall_table(wall)]
+			  "boots of base and series in turn: median (least to most); p of a two-sided Mann-Whitney test, "
+			  f"a change is what has p < {ALPHA}.</p>", wall_table(wall)]
 	parts.append(f"<h2>Worse than base by more than {100 * (NOISE - 1):.0f} %</h2>")
 	parts.append(html_table(["guest", "bench", "case", "pages", "base", "series", "change"],
-				[[title(k[0]), k[1], k[2], k[3], number(b), number(s), (f"+{100 * (s / b - 1):.1f} %", "bad")]
-				 for k, b, s in bad], 3) if bad else "<p>Nothing.</p>")
+				[[title(r.guest), r.bench, r.case, r.pages, number(b), number(s),
+				  (f"+{100 * (s / b - 1):.1f} %", "bad")] for r, b, s in bad], 3) if bad else "<p>Nothing.</p>")
 	parts += ["<h2>Everything that was measured</h2>", full_tables(results), "<h2>How</h2><dl>"]
 	parts += [f"<dt>{html.escape(k)}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items()]
 	return "".join(parts) + "</dl></body></html>\n"

@@ -6,43 +6,39 @@ from pathlib import Path
 
 from bench.page import page
 from bench.table import NOISE, number, table, worse
-from common.command import ROOT, ToolError, build_dir, main, replaced
+from common.command import ROOT, build_dir, main, replaced
+from common.result import Result, load as load_results
 from common.settings import Parser
 
 KEPT = ROOT / "bench" / "results"
 
 
-def text(results, facts):
+def text(results: list[Result], facts: dict[str, str]) -> str:
 	"""Return the whole report as text, for a mail."""
 	lines = ["What page-table operations cost, per page table entry", ""]
 	lines += [f"{key + ':':<20} {value}" for key, value in facts.items()]
-	for guest in dict.fromkeys(r["guest"] for r in results):
-		lines += ["", table([r for r in results if r["guest"] == guest])]
+	for guest in dict.fromkeys(r.guest for r in results):
+		lines += ["", table([r for r in results if r.guest == guest])]
 	bad = worse(results)
 	lines += ["", f"Worse than base by more than {100 * (NOISE - 1):.0f} %: {len(bad) or 'none'}"]
-	lines += [f"  {guest} {bench} {case} {pages} pages, {metric}: {number(base)} -> {number(series)} "
-		  f"(+{100 * (series / base - 1):.1f} %)" for (guest, bench, case, pages, metric), base, series in bad]
+	lines += [f"  {r.guest} {r.bench} {r.case} {r.pages} pages, {r.metric}: {number(base)} -> {number(series)} "
+		  f"(+{100 * (series / base - 1):.1f} %)" for r, base, series in bad]
 	return "\n".join(lines) + "\n"
 
 
-def load(name, default=None, folder=None):
-	"""Return what a JSON file in build/bench holds, or @default if it is not there.
+def load(path: Path, default):
+	"""Return what the JSON file @path holds, or @default if it is not there."""
+	return json.loads(path.read_text()) if path.is_file() else default
 
-	Raises ToolError if it is not there and there is no default.
+
+def write(folder: Path | None = None) -> str:
+	"""Write report.txt and report.html from what is in @folder (build/bench); return the text.
+
+	Raises ToolError if it holds no results.
 	"""
-	path = (folder or build_dir() / "bench") / name
-	if path.is_file():
-		return json.loads(path.read_text())
-	if default is None:
-		raise ToolError(f"{path} is missing: 'make bench'")
-	return default
-
-
-def write(folder=None):
-	"""Write report.txt and report.html from what is in build/bench; return the text."""
 	folder = folder or build_dir() / "bench"
-	results, facts = load("results.json", folder=folder), load("facts.json", {}, folder)
-	profiles, wall = load("profile.json", [], folder), load("wall.json", [], folder)
+	results, facts = load_results(folder / "results.json"), load(folder / "facts.json", {})
+	profiles, wall = load(folder / "profile.json", []), load(folder / "wall.json", [])
 	report = text(results, facts)
 	with replaced(folder / "report.txt") as tmp:
 		tmp.write_text(report)
@@ -51,10 +47,10 @@ def write(folder=None):
 	return report
 
 
-def keep(folder, kept=KEPT):
+def keep(folder: Path, kept: Path = KEPT) -> None:
 	"""Copy what @folder has of results, text report and breakdown to where they are committed."""
 	for name, target in (("results.json", kept / "results.json"), ("report.txt", kept / "report.txt"),
-			     ("wall.txt", kept / "wall.txt"), ("breakdown.txt", kept.parent / "breakdown.txt")):
+			     ("wall.txt", kept / "wall.txt"), ("wall.json", kept / "wall.json"), ("breakdown.txt", kept.parent / "breakdown.txt")):
 		if (folder / name).is_file():
 			with replaced(target) as tmp:
 				tmp.write_bytes((folder / name).read_bytes())

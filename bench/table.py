@@ -1,40 +1,41 @@
 # SPDX-License-Identifier: GPL-2.0
 """Results as rows and columns: what base and series cost, and where the series costs more."""
 
+from common.result import Result, Row
+
 NOISE = 1.01	# a ratio above it counts as worse; counts repeat to 0.5 %
 
 
-def number(value):
+def number(value: float | None) -> str:
 	"""Return a figure with as many digits as it deserves."""
 	if value is None:
 		return "-"
 	return f"{value:.1f}" if value >= 10 else f"{value:.4f}"
 
 
-def ordered(results):
+def ordered(results: list[Result]) -> list[str]:
 	"""Return the kernels of @results in the order of columns: base, topics, series, others."""
 	rank = {"base": 0, "series": 2}
-	names = dict.fromkeys(r["kernel"] for r in results)
+	names = dict.fromkeys(r.kernel for r in results)
 	return sorted(names, key=lambda n: rank.get(n, 1 if n.startswith("topic") else 3))
 
 
-def rows(results):
-	"""Return {(guest, bench, case, pages, metric): {kernel: value}}."""
-	found = {}
-	for item in results:
-		key = (item["guest"], item["bench"], item["case"], item["pages"], item["metric"])
-		found.setdefault(key, {})[item["kernel"]] = item["value"]
+def rows(results: list[Result]) -> dict[Row, dict[str, float]]:
+	"""Return {row: {kernel: value}}."""
+	found: dict[Row, dict[str, float]] = {}
+	for result in results:
+		found.setdefault(result.row, {})[result.kernel] = result.value
 	return found
 
 
-def ratio(values):
+def ratio(values: dict[str, float]) -> float | None:
 	"""Return series to base of {kernel: value}, or None."""
 	base, series = values.get("base"), values.get("series")
 	return series / base if base and series is not None else None
 
 
-def table(results):
-	"""Return the text table of a list of result objects."""
+def table(results: list[Result]) -> str:
+	"""Return the text table of @results."""
 	names = ordered(results)
 	columns = []
 	for name in names:
@@ -45,8 +46,8 @@ def table(results):
 		columns.append("ratio")
 	lines = [f"{'guest':<11}{'bench':<14}{'case':<19}{'pages':>7}  {'metric':<21}"
 		 + "".join(f"{c:>{8 if c == 'ratio' else 12 if '-' in c else 10}}" for c in columns)]
-	for (guest, bench, case, pages, metric), values in rows(results).items():
-		line = f"{guest:<11}{bench:<14}{case:<19}{pages:>7}  {metric:<21}"
+	for row, values in rows(results).items():
+		line = f"{row.guest:<11}{row.bench:<14}{row.case:<19}{row.pages:>7}  {row.metric:<21}"
 		for column in columns:
 			if column == "ratio":
 				value = ratio(values)
@@ -57,11 +58,11 @@ def table(results):
 	return "\n".join(lines)
 
 
-def worse(results, noise=NOISE):
-	"""Return the rows where the series costs more than base: [(key, base, series)]."""
+def worse(results: list[Result], noise: float = NOISE) -> list[tuple[Row, float, float]]:
+	"""Return the rows where the series costs more than base: [(row, base, series)]."""
 	found = []
-	for key, values in rows(results).items():
+	for row, values in rows(results).items():
 		value = ratio(values)
 		if value and value > noise:
-			found.append((key, values["base"], values["series"]))
+			found.append((row, values["base"], values["series"]))
 	return found

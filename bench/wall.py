@@ -7,72 +7,79 @@ ACCEL=kvm it is that of the machine. The host should have nothing else to do. On
 of each case, the median of its runs. Results go to build/bench/wall.json.
 """
 import json
+from typing import NamedTuple
 
 from bench import kernels, matrix, report
-from bench.measure import RESULT
-from bench.noise import ALPHA, compare
+from bench.noise import ALPHA, compare, verdict
 from bench.programs import program
 from bench.steps import Steps
 from common.command import EXIT_GUEST, ToolError, build_dir, main, replaced
+from common.result import Result, Row, parse
 from common.settings import Parser
 from guests.job import size
 
-GUESTS = ("bare", "xen")
 ROWS = (("mprotect", "anon-4k", "1,16,512,4096", 1), ("fork", "anon-4k", "512", 1),
 	("munmap", "anon-4k", "512", 1))
 SMP_ROWS = (("mprotect", "anon-4k", "4096", 2),)
+HEAD = f"""# ns per page table entry by the host's clock, under TCG: median, least and most of one sample per boot, base and
+# series in turn. A change is what has p < {ALPHA} in the two-sided Mann-Whitney test, which compares ranks."""
 
 
-def sample(kernel, name, turn):
-	"""Boot @kernel in the guest @name once; return {(bench, case, pages, threads): ns per pte}."""
+class Timed(NamedTuple):
+	"""What is timed: a row of the results, and the number of threads."""
+	row: Row
+	threads: int
+
+
+def timings(results: list[Result]) -> dict[Timed, float]:
+	"""Return {Timed: ns per pte} of what mprotect_perf printed."""
+	return {Timed(r.row, r.threads): r.value for r in results if r.metric == "ns_per_pte"}
+
+
+def sample(kernel: str, name: str, turn: int) -> dict[Timed, float]:
+	"""Boot @kernel in the place @name once; return {Timed: ns per pte}."""
 	smp = size()["smp"]
 	job = "\n".join(matrix.perf_commands(ROWS + SMP_ROWS if smp > 1 else ROWS)) + "\n"
 	log = f"wall-{kernel}-{name}"
 	# On a busy host, the timer may seem dead to a guest that boots.
-	guest = kernels.machine(kernel, matrix.GUESTS[name], log, job, [program()], smp=smp)
+	guest = kernels.machine(kernel, matrix.PLACES[name], log, job, [program()], smp=smp)
 	done = guest.run(f"{log}-{turn}", timeout=600).require()
-	found = {}
-	for line in done.lines:
-		if match := RESULT.match(line.strip()):
-			item = dict(pair.split("=", 1) for pair in match[1].split())
-			if item["metric"] == "ns_per_pte":
-				key = (item["bench"], item["case"], int(item["pages"]), int(item["threads"]))
-				found[key] = float(item["median"])
+	found = timings(parse(done.lines, kernel, name))
 	if not found:
 		raise ToolError(f"no result lines from mprotect_perf: see {done.log}", EXIT_GUEST)
 	return found
 
 
-def verdicts(name, samples):
+def verdicts(samples: dict[str, list[dict[Timed, float]]]) -> list[dict]:
 	"""Return a list of compare() objects; @samples is {kernel: [what sample() returned]}."""
 	found = []
-	for key in samples["base"][0]:
-		values = {k: [s[key] for s in runs if key in s] for k, runs in samples.items()}
-		bench, case, pages, threads = key
-		found.append({"guest": name, "bench": bench, "case": f"{bench} {case}", "pages": pages,
-			      "threads": threads, **compare(values["base"], values["series"]),
-			      "samples": values})
+	for timed in samples["base"][0]:
+		values = {k: [s[timed] for s in runs if timed in s] for k, runs in samples.items()}
+		row = timed.row
+		found.append({"guest": row.guest, "bench": row.bench, "case": f"{row.bench} {row.case}",
+			      "pages": row.pages, "threads": timed.threads,
+			      **compare(values["base"], values["series"]), "samples": values})
 	return found
 
 
-def text(found):
+def text(found: list[dict]) -> str:
 	"""Return the text table of verdicts()."""
-	lines = [f"{'guest':<11}{'case':<24}{'pages':>6}{'threads':>8}{'base ns':>10}{'+-':>8}{'series ns':>10}{'+-':>8}"
-		 f"{'ratio':>8}{'p':>8}  verdict (p < {ALPHA})"]
+	lines = [f"{'guest':<6}{'case':<20}{'pages':>5}{'threads':>8}{'base':>9}{'least':>9}{'most':>9}"
+		 f"{'series':>10}{'least':>9}{'most':>9}{'ratio':>7}{'p':>8}  verdict"]
 	for r in found:
-		lines.append(f"{r['guest']:<11}{r['case']:<24}{r['pages']:>6}{r['threads']:>8}{r['base']:>10.1f}"
-			     f"{r['base_spread']:>8.1f}{r['series']:>10.1f}{r['series_spread']:>8.1f}"
-			     f"{r['series'] / r['base']:>8.3f}{r['p']:>8.4f}  "
-			     f"{'change' if r['change'] else 'within the noise'}")
+		lines.append(f"{r['guest']:<6}{r['case']:<20}{r['pages']:>5}{r['threads']:>8}"
+			     f"{r['base']:>9.1f}{r['base_min']:>9.1f}{r['base_max']:>9.1f}"
+			     f"{r['series']:>10.1f}{r['series_min']:>9.1f}{r['series_max']:>9.1f}"
+			     f"{r['series'] / r['base']:>7.3f}{r['p']:>8.4f}  {verdict(r)}")
 	return "\n".join(lines)
 
 
 def _main():
 	parser = Parser(__doc__)
-	parser.setting("GUEST", list(GUESTS), matrix.GUESTS, many=True)
+	parser.setting("GUEST", list(matrix.TIMED_PLACES), matrix.PLACES, many=True)
 	parser.setting("ROUNDS")
 	args = parser.settled()
-	chosen = matrix.guests(args.guest)
+	chosen = matrix.places(args.guest)
 	samples = {name: {"base": [], "series": []} for name in chosen}
 	steps = Steps("wall")
 	for name, place in chosen.items():
@@ -85,12 +92,12 @@ def _main():
 				steps.add(f"{kernel} {name}, boot {turn}", lambda k=kernel, n=name, t=turn:
 					  samples[n][k].append(sample(k, n, t)))
 	steps.run()
-	found = [v for name in chosen for v in verdicts(name, samples[name])]
+	found = [v for name in chosen for v in verdicts(samples[name])]
 	folder = build_dir() / "bench"
 	with replaced(folder / "wall.json") as tmp:
 		tmp.write_text(json.dumps(found, indent=1) + "\n")
 	with replaced(folder / "wall.txt") as tmp:
-		tmp.write_text(text(found) + "\n")
+		tmp.write_text(f"{HEAD}\n{text(found)}\n")
 	print(text(found))
 	if (folder / "results.json").is_file():
 		report.write()

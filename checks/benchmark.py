@@ -8,6 +8,7 @@ from bench.matrix import SHORT
 from bench.measure import TRACED_PAGES, count_hypercalls, measure
 from bench.table import table
 from common.command import run
+from common.result import Result, one
 from guests.kernel import KERNELS
 
 # Instructions per pte, series to base, at most; 4096 pages.
@@ -23,14 +24,14 @@ def check_dist(tally):
 		runner, = Path(tmp).glob("*/run.sh")
 		done = run([runner, "1"], cwd=tmp, check=False)
 		assert done.returncode == 0, (done.stdout + done.stderr)[-200:]
-		for name in ("mprotect ", "mprotect_workload", "modify_prot_race: ok"):
+		for name in (" mprotect ", " workload ", "modify_prot_race: ok"):
 			assert name in done.stdout, f"nothing of {name}"
 
 
-def figure(results, kernel, kind, metric="instructions_per_pte"):
-	"""Return one figure at TRACED_PAGES of the RO/RW toggle."""
-	return next(r["value"] for r in results if (r["kernel"], r["guest"], r["metric"], r["pages"], r["case"])
-		    == (kernel, kind, metric, TRACED_PAGES, "anon-4k"))
+def figure(results: list[Result], kernel: str, kind: str, metric: str = "instructions_per_pte") -> float:
+	"""Return one figure at TRACED_PAGES of the RO/RW toggle; raises ToolError if there is none."""
+	return one(results, bench="mprotect", case="anon-4k", pages=TRACED_PAGES, metric=metric, guest=kind,
+		   kernel=kernel).value
 
 
 def check_bench(tally):

@@ -9,7 +9,7 @@ from common.command import ToolError, build_dir, run
 from gates.static import touched
 from guests.job import guest
 from guests.kernel import build, output
-from guests.qemu import GUESTS
+from guests.qemu import MACHINES
 
 CONFIG = "kcsan"
 RACE_SECONDS = 5	# per case
@@ -30,7 +30,7 @@ def reports(kernel, since):
 def run_base(race, change_pte, seconds, options):
 	"""Run the races, torture and change_pte_test on the base, whatever comes of them but reports."""
 	build("base", CONFIG)
-	for kind in GUESTS:
+	for kind in MACHINES:
 		jobs = [("races", selftest_job(race, f"-s {seconds} -d /disk", DISK), race, {})]
 		if kind == "bare":
 			jobs.append(("stress", selftest_job(change_pte, f"-v 2 -t stress -s {60 * seconds}"), change_pte,

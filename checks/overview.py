@@ -3,14 +3,14 @@
 import time
 
 from bench.facts import facts
-from bench.matrix import SHORT_GUESTS
+from bench.matrix import SHORT_PLACES
 from bench.measure import bench
 from bench.table import table
 from common.command import EXIT_TESTS, build_dir, main, say
 from common.settings import Parser
 from guests import kunit
 from guests.kernel import build
-from guests.qemu import GUESTS, check_tools
+from guests.qemu import MACHINES, check_tools
 from guests.xen import hypervisor
 
 STEPS = 6
@@ -41,13 +41,13 @@ def _main():
 	build("base", "lean")
 	lines, failed = [], False
 	for number, kernel in ((4, "base"), (5, "series")):
-		for kind in GUESTS:
+		for kind in MACHINES:
 			step(number, f"KUnit: {kernel}, {kind} guest")
 			_, results = kunit.run_in_guest(kind, kernel)
 			lines.append(kunit_line(kernel, kind, results))
 			failed |= kernel == "series" and any(s in ("FAIL", "ERROR") for _, s in results)
 	step(6, "benchmark: mprotect() RO/RW, counting instructions")
-	results = bench(short=True, guest_names=SHORT_GUESTS)
+	results = bench(short=True, guest_names=SHORT_PLACES)
 	about = facts(results)
 	print("\nKUnit\n  " + "\n  ".join(lines))
 	print(f"\nmprotect(), {about['unit']}")

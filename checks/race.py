@@ -13,7 +13,7 @@ from common.settings import Parser
 from common.tally import Tally
 from guests.job import size
 from guests.kernel import CONFIG_SETS
-from guests.qemu import GUESTS, check_tools
+from guests.qemu import MACHINES, check_tools
 from guests.selftests import selftest
 
 PER_SECOND = 100	# transactions that the slowest case makes at least, under TCG
@@ -21,7 +21,7 @@ PER_SECOND = 100	# transactions that the slowest case makes at least, under TCG
 
 def _main():
 	parser = Parser(__doc__)
-	parser.setting("GUEST", "bare", GUESTS)
+	parser.setting("GUEST", "bare", MACHINES)
 	parser.setting("CONFIG", "disk", [name for name, parts in CONFIG_SETS.items() if "disk" in parts])
 	parser.setting("TRANSACTIONS")
 	args = parser.settled()

@@ -26,10 +26,10 @@ from common.tally import Tally
 from guests import kunit
 from guests.job import size
 from guests.kernel import build
-from guests.qemu import GUESTS, check_tools
+from guests.qemu import MACHINES, check_tools
 from guests.selftests import selftest
 
-CONFIGS = ("kasan", "debug", "kcsan", "rt", "up")
+SOAKED = ("kasan", "debug", "kcsan", "rt", "up")
 METAL = ("kasan", "rt")	# these do not boot under Xen PV
 INJECT = ("kasan", "debug")	# these can make allocations fail, and freeze tasks
 SWAP = "mkswap /dev/ram0 > /dev/null && swapon /dev/ram0 || exit 1"
@@ -113,7 +113,7 @@ def check_soak(tally, config, minutes):
 		return
 	change_pte, race = programs
 	start = time.time()
-	for kind in GUESTS if config not in METAL else ("bare",):
+	for kind in MACHINES if config not in METAL else ("bare",):
 		check_kunit(tally, config, kind)
 		check_race(tally, config, kind, race)
 		check_torture(tally, config, kind)
@@ -124,7 +124,7 @@ def check_soak(tally, config, minutes):
 
 def _main():
 	parser = Parser(__doc__)
-	parser.setting("CONFIG", list(CONFIGS[:2]), CONFIGS, many=True)
+	parser.setting("CONFIG", list(SOAKED[:2]), SOAKED, many=True)
 	parser.setting("MINUTES")
 	args = parser.settled()
 	check_tools()

@@ -21,7 +21,7 @@ from guests.qemu import check_tools
 PARTS = ("tooling", "patches", "guests")
 TOOLING_GATES = ("lint",)
 PATCHES_GATES = ("series", "checkpatch", "maintainers", "kernel-doc")	# the others are for make check
-GUESTS = (check_kunit, check_base_fails, check_hotplug, check_permissions, check_broken_guests, check_shell,
+GUEST_CHECKS = (check_kunit, check_base_fails, check_hotplug, check_permissions, check_broken_guests, check_shell,
 	  check_races, check_scan, check_torture, check_migrate, check_change_pte, check_dist, check_bench)
 
 
@@ -58,7 +58,7 @@ def check_tooling(tally):
 def check_guests(tally):
 	"""Build both kernels and run everything that boots one."""
 	if check_kernels(tally):
-		for check in GUESTS:
+		for check in GUEST_CHECKS:
 			check(tally)
 
 

@@ -12,7 +12,7 @@ from common.command import ROOT, main, say
 from common.settings import Parser
 from guests.initramfs import compile_static
 from guests.job import guest, size
-from guests.qemu import GUESTS
+from guests.qemu import MACHINES
 from guests.selftests import headers
 
 # Which allocations fail, if they are to: this share (per cent) of the processes' own.
@@ -53,7 +53,7 @@ def torture(kind, seconds, seed, config="debug", kernel="series", starve=False,
 
 def _main():
 	parser = Parser(__doc__)
-	parser.setting("GUEST", "bare", GUESTS)
+	parser.setting("GUEST", "bare", MACHINES)
 	parser.setting("SECONDS")
 	parser.setting("SEED", int(time.time()))
 	args = parser.settled()

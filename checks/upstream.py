@@ -40,7 +40,7 @@ MM_PROGRAMS = (
 	"split_huge_page_test", "thuge-gen", "uffd-unit-tests", "uffd-wp-mremap",
 )
 # Selftests, guest, seconds per program, and options of the guest.
-GUESTS = (("kvm", "bare", 60, {"svm": True, "accel": "tcg", "smp": 2, "mem": 3072}),
+RUNS = (("kvm", "bare", 60, {"svm": True, "accel": "tcg", "smp": 2, "mem": 3072}),
 	  ("mm", "bare", 400, {"smp": 2, "mem": 2048}),
 	  ("mm", "xen", 400, {"smp": 2, "mem": 3072}))
 
@@ -144,7 +144,7 @@ def check_upstream(tally, config, kinds, pattern=""):
 	programs = {"kvm": build_programs("kvm", kvm_programs(source("base")), config),
 		    "mm": build_programs("mm", MM_PROGRAMS, config)}
 	table = [f"{'guest':<10}{'program':<40}{'base':<22}{'series':<22}", ""]
-	for folder, kind, limit, options in GUESTS:
+	for folder, kind, limit, options in RUNS:
 		title, found = f"{folder} {kind}", {}
 		if title not in kinds:
 			continue
@@ -163,7 +163,7 @@ def check_upstream(tally, config, kinds, pattern=""):
 
 
 def _main():
-	kinds = [f"{folder} {kind}" for folder, kind, *_ in GUESTS]
+	kinds = [f"{folder} {kind}" for folder, kind, *_ in RUNS]
 	parser = Parser(__doc__)
 	parser.setting("CONFIG", "lean", CONFIG_SETS)
 	parser.add_argument("--only", choices=kinds, action="append", help="default all")

@@ -6,7 +6,7 @@ from gates.targets import Target
 from guests import kunit
 from guests.initramfs import initramfs
 from guests.kernel import ccache, configure, image, make_command
-from guests.qemu import GUESTS, Guest
+from guests.qemu import MACHINES, Guest
 from series import patches
 from series.tree import commit_series, make_tree
 
@@ -52,7 +52,7 @@ def boot_gate(topic, root=ROOT):
 		series = [*(p for p in needed(topic, root) if p not in mine), *mine]
 		with Booter(TARGET, root=root) as booter:
 			kernel = booter.build("base", "base")
-			known = {kind: failures(booter.boot(kernel, kind)) for kind in GUESTS}
+			known = {kind: failures(booter.boot(kernel, kind)) for kind in MACHINES}
 			for commit, patch in commit_series(make_tree(root), series, root):
 				if patch.topic == topic and concerns(patch, TARGET):
 					yield from outcomes(booter, commit, patch.label, known)
@@ -91,7 +91,7 @@ def outcomes(booter, commit, label, known):
 	except ToolError as error:
 		yield f"{label}: builds", False, str(error)
 		return
-	for kind in GUESTS:
+	for kind in MACHINES:
 		try:
 			results = booter.boot(kernel, kind)
 		except ToolError as error:

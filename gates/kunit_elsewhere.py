@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Gates: the KUnit suites on other architectures, in their QEMU, by the kernel's own kunit.py."""
 from common.command import build_dir, jobs
-from gates.targets import CONFIGS, TARGETS
+from gates.targets import TARGET_CONFIGS, TARGETS
 from guests.kernel import ccache
 from guests.kunit import cases, kunit_tool
 from series.tree import make_tree
@@ -20,7 +20,7 @@ def kunit_gate(name):
 		target.compiler()
 		_, results = kunit_tool(
 			make_tree(), "run", f"--arch={arch}", f"--cross_compile={target.prefix}",
-			f"--kunitconfig={CONFIGS / f'kunit-{name}.config'}",
+			f"--kunitconfig={TARGET_CONFIGS / f'kunit-{name}.config'}",
 			f"--build_dir={build_dir() / 'gates' / f'obj-kunit-{name}'}",
 			f"--make_options=CC=ccache {target.prefix}gcc",
 			f"--jobs={jobs()}", f"--timeout={TIMEOUT}",

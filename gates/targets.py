@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.command import EXIT_MISSING, ROOT, ToolError
-from guests.kernel import CONFIGS as GUEST_CONFIGS
+from guests.kernel import FRAGMENT_DIR
 
-CONFIGS = ROOT / "gates" / "config"
+TARGET_CONFIGS = ROOT / "gates" / "config"
 KVM_MAIN = "arch/{arch}/kvm/../../../virt/kvm/kvm_main"		# the name that a whole build gives it
 MM = ("mm/mprotect", "mm/memory", "mm/mapping_dirty_helpers", "mm/modify_prot_debug", "mm/ksm",
       "mm/rmap", "fs/proc/task_mmu", "lib/kunit/user_alloc", "mm/tests/modify_prot_kunit",
@@ -52,8 +52,8 @@ class Target:
 		"""Return the fragments' paths: ours, else those of the guests."""
 		found = []
 		for name in self.fragments:
-			mine = CONFIGS / f"{name}.config"
-			found.append(mine if mine.is_file() else GUEST_CONFIGS / f"{name}.config")
+			mine = TARGET_CONFIGS / f"{name}.config"
+			found.append(mine if mine.is_file() else FRAGMENT_DIR / f"{name}.config")
 		return found
 
 	def compiler(self):

@@ -16,9 +16,9 @@ from common.command import EXIT_BUILD, EXIT_MISSING, ToolError, build_dir, main,
 from common.settings import Parser, deb_config
 from guests.initramfs import initramfs
 from guests.job import size
-from guests.kernel import (CONFIGS, ccache, check_config, check_kernel, known_kernels,
+from guests.kernel import (FRAGMENT_DIR, ccache, check_config, check_kernel, known_kernels,
 			   make_command, output, read_config, read_fragments, source)
-from guests.qemu import GUESTS, Guest
+from guests.qemu import MACHINES, Guest
 from series.base import tree_version
 
 # What the default configuration is merged from, after x86_64_defconfig.
@@ -79,7 +79,7 @@ def configure(tree, out, given, log):
 	text = given_config(given)
 	make, dotconfig = make_command(tree, out), out / ".config"
 	names = (ANY,) if text else (MACHINE, ANY)
-	files = [CONFIGS / f"{name}.config" for name in names]
+	files = [FRAGMENT_DIR / f"{name}.config" for name in names]
 	out.mkdir(parents=True, exist_ok=True)
 	if text:
 		dotconfig.write_text(text)
@@ -196,7 +196,7 @@ def package(kernel="series", given="", boot_it=True):
 	configure(tree, out, given, log)
 	say(f"building packages of the {kernel} kernel (log: {log})")
 	debs = bindeb(tree, out, kernel, log)
-	for kind in GUESTS if boot_it else ():
+	for kind in MACHINES if boot_it else ():
 		boot(kernel, debs[0], read_config(out / ".config"), kind, tree)
 	final = build_dir() / "deb" / kernel
 	with replaced(final) as tmp:

@@ -4,7 +4,7 @@ from common.command import build_dir
 from common.settings import setting
 from guests.initramfs import initramfs
 from guests.kernel import build, image, output
-from guests.nested import MACHINES, NO_KUNIT, host, host_kernel
+from guests.nested import MACHINE_AROUND, NO_KUNIT, host, host_kernel
 from guests.qemu import Guest
 
 
@@ -19,8 +19,8 @@ APPEND = {
 	# Without a constant TSC there is no KVM with PREEMPT_RT, and TCG has none.
 	"rt": "setcpuid=constant_tsc",
 }
-# Guests that the lean kernel can't be.
-CONFIGS = {"pvh": "debug"}
+# Kinds of guest that the lean kernel can't be, and the config that can.
+CONFIG_OF = {"pvh": "debug"}
 
 
 def size(smp=1, mem=2048):
@@ -38,13 +38,13 @@ def guest(kind, kernel, name, job, *, config=None, programs=(), files=(), build_
 	A guest in a guest has the same kernel around it unless HOST_KERNEL= names
 	another; @around has options of what is around it (nested.host()).
 	"""
-	config = CONFIGS.get(kind, "lean") if config in (None, "lean") else config
+	config = CONFIG_OF.get(kind, "lean") if config in (None, "lean") else config
 	out = build(kernel, config) if build_it else output(kernel, config)
 	tree = build_dir() / "linux"
 	initrd = initramfs(tree, name, job, programs, files)
 	append = ("" if kunit else NO_KUNIT, options.get("append"), APPEND.get(config))
 	options = {**size(), **options, "append": " ".join(filter(None, append))}
-	if kind in MACHINES:
+	if kind in MACHINE_AROUND:
 		options["host"] = host(kind, host_kernel(kernel), name, image(out), initrd,
 				       append=f"panic=-1 {options['append']}".strip(), smp=options["smp"],
 				       mem=options["mem"], build_it=build_it, **(around or {}))

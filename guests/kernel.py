@@ -16,7 +16,7 @@ from series import patches
 from series.base import base_worktree
 from series.tree import make_tree, topic_worktree
 
-CONFIGS = ROOT / "guests" / "config"
+FRAGMENT_DIR = ROOT / "guests" / "config"
 # A config is a list of fragments, merged in order; what only the series has is last.
 CONFIG_SETS = {
 	"lean": ("lean", "kunit"),
@@ -63,7 +63,7 @@ def output(kernel, config):
 
 def fragments(kernel, config):
 	"""Return the names of the fragments that make up @config for @kernel."""
-	extra = (SERIES_ONLY,) if kernel == "series" and (CONFIGS / f"{SERIES_ONLY}.config").is_file() else ()
+	extra = (SERIES_ONLY,) if kernel == "series" and (FRAGMENT_DIR / f"{SERIES_ONLY}.config").is_file() else ()
 	return (*CONFIG_SETS[config], *extra)
 
 
@@ -88,7 +88,7 @@ def ccache(folder):
 	return {"CCACHE_BASEDIR": str(folder), "CCACHE_NOHASHDIR": "1", "CCACHE_NODEPEND": "1"}
 
 
-def read_fragments(names, folder=CONFIGS):
+def read_fragments(names, folder=FRAGMENT_DIR):
 	"""Return {symbol: value} that the fragments ask for; "n" for "is not set"."""
 	wanted = {}
 	for name in names:
@@ -118,7 +118,7 @@ def check_config(wanted, dotconfig):
 				f"see their dependencies in {dotconfig}", EXIT_CONFIG)
 
 
-def configure(tree, out, names, folder=CONFIGS):
+def configure(tree, out, names, folder=FRAGMENT_DIR):
 	"""Write out/.config: allnoconfig plus fragments, checked; keep it if nothing changed."""
 	wanted = read_fragments(names, folder)
 	files = [Path(folder) / f"{name}.config" for name in names]

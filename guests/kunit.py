@@ -14,10 +14,10 @@ from common.command import EXIT_GUEST, EXIT_TESTS, ToolError, build_dir, jobs, m
 from common.settings import Parser
 from guests import qemu
 from guests.job import guest
-from guests.kernel import CONFIGS, CONFIG_SETS, ccache, known_kernels, make_command, source
+from guests.kernel import CONFIG_SETS, FRAGMENT_DIR, ccache, known_kernels, make_command, source
 
 KINDS = (*qemu.KINDS, "um")
-UM_CONFIG = CONFIGS / "um.kunitconfig"
+UM_CONFIG = FRAGMENT_DIR / "um.kunitconfig"
 
 
 def kunit_tool(tree, *args, env=None):

@@ -19,7 +19,7 @@ from guests.xen import tools
 
 NO_KUNIT = "kunit.autorun=0"	# for the command line of a kernel that has the suites built in
 # Which machine a nested guest runs in.
-MACHINES = {"domU": "xen", "pvh": "xen", "kvm": "bare"}
+MACHINE_AROUND = {"domU": "xen", "pvh": "xen", "kvm": "bare"}
 # What a line of the inner guest's console begins with on the outer one's.
 PREFIX = "guest| "
 # A native TSC for PVH: if Xen emulates it, QEMU 7.2 reports an intercepted RDTSCP

@@ -21,11 +21,11 @@ from common.command import (EXIT_GUEST, EXIT_HANG, ToolError, build_dir, end_wit
 			    log_command, progress, replaced, run, say, verbose)
 from guests.initramfs import initramfs
 from guests.libraries import qemu_binary
-from guests.nested import MACHINES, NO_KUNIT, PREFIX, Host
+from guests.nested import MACHINE_AROUND, NO_KUNIT, PREFIX, Host
 from guests.xen import hypervisor
 
-GUESTS = ("bare", "xen")
-KINDS = (*GUESTS, *MACHINES)
+MACHINES = ("bare", "xen")	# what QEMU boots itself
+KINDS = (*MACHINES, *MACHINE_AROUND)
 END_MARKER = re.compile(r"^guest-init: job ended with status (\d+)")
 INIT_FAILED = re.compile(r"^guest-init: (?!job ended)")
 # What a healthy guest never prints.
@@ -85,7 +85,7 @@ class Guest:
 	@property
 	def machine(self):
 		"""Return what QEMU boots: "bare" or "xen"."""
-		return MACHINES.get(self.kind, self.kind)
+		return MACHINE_AROUND.get(self.kind, self.kind)
 
 	def command(self, extra=""):
 		"""Return QEMU's command line; @extra goes to the kernel that boots first."""

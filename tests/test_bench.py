@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
 """Unit tests of the benchmark's tooling: parsers, statistics, reports, interruption. No kernel."""
-import json
 import os
 import re
 import signal
@@ -14,16 +13,12 @@ from bench import (by_function, debian, insn_profile, kernels, matrix, measure, 
 		   programs, report, table, wall)
 from bench.steps import Steps, clock
 from common.command import EXIT_FETCH, EXIT_GUEST, EXIT_USAGE, ROOT, ToolError
+from common.result import Result, Row, dump, load
 from tests.miniature import FakeCase
 
-LINE = "# result bench=mprotect case=anon-4k pages={pages} threads={threads} metric=ns_per_pte " \
-       "min={value} median={value} runs=9"
-
-
 def result(kernel, value, guest="bare", pages=4096, case="anon-4k"):
-	"""Return one object of results.json."""
-	return {"kernel": kernel, "guest": guest, "bench": "mprotect", "case": case, "pages": pages,
-		"metric": "instructions_per_pte", "value": value}
+	"""Return a Result of mprotect()."""
+	return Result(kernel, guest, "mprotect", case, pages, "instructions_per_pte", value)
 
 
 class BenchCase(FakeCase):
@@ -41,13 +36,13 @@ class Matrix(BenchCase):
 	"""Names of guests and kernels, and what runs where."""
 
 	def test_unknown_names_are_refused_with_the_known(self):
-		self.fails(EXIT_USAGE, "known are bare bare-noxen xen", matrix.guests, ["bear"])
+		self.fails(EXIT_USAGE, "known are bare bare-noxen xen", matrix.places, ["bear"])
 
 	def test_nothing_chosen_means_all(self):
-		self.assertEqual(list(matrix.guests([])), list(matrix.GUESTS))
+		self.assertEqual(list(matrix.places([])), list(matrix.PLACES))
 
 	def test_kernels_run_where_they_have_a_config(self):
-		ran = {(k, n) for k in kernels.known() for n, p in matrix.GUESTS.items() if kernels.runs_in(k, n, p)}
+		ran = {(k, n) for k in kernels.known() for n in matrix.PLACES if kernels.runs_in(k, n)}
 		self.assertIn(("series", "xen-disk"), ran)
 		self.assertIn(("topic1", "xen"), ran)
 		self.assertIn(("debian-6.1", "xen"), ran)
@@ -62,10 +57,13 @@ class Matrix(BenchCase):
 		for bench, case, _ in (*matrix.COSTS, *matrix.FILE_COSTS):
 			self.assertIn(f'"{bench}", "{case}"', costs)
 
-	def test_threads_share_the_cpu(self):
-		lines = [LINE.format(pages=512, threads=4, value=480)]
-		found = measure.parse(lines, "base", "bare")[0]
-		self.assertEqual((found["case"], found["value"], found["min"]), ("anon-4k-4-threads", 120, 120))
+	def test_topics_alone_run_where_their_files_matter(self):
+		files = {"1-a": ["mm/x.c"], "2-b": ["mm/y.c", "virt/kvm/z.c"]}
+		for name, value in (("touched", files.get), ("topic_kernels", lambda: {"topic1": "1-a", "topic2": "2-b"})):
+			self.addCleanup(setattr, kernels, name, getattr(kernels, name))
+			setattr(kernels, name, value)
+		for place, wanted in (("xen", [True, True]), (matrix.KVM_HOST, [False, True]), ("bare-noxen", [False, False])):
+			self.assertEqual([kernels.runs_in(k, place) for k in ("topic1", "topic2")], wanted, place)
 
 
 class Debian(BenchCase):
@@ -93,7 +91,7 @@ class Debian(BenchCase):
 		self.addCleanup(setattr, measure, "measure", measure.measure)
 		measure.measure = lambda *_: self.fail("measured a kernel that is not there")
 		steps = Steps("test")
-		measure.add_steps(steps, matrix.guests(["bare"]), ["debian-6.1"], True)
+		measure.add_steps(steps, matrix.places(["bare"]), ["debian-6.1"], True)
 		self.assertEqual(steps.run(), [[], []])
 
 
@@ -115,14 +113,34 @@ class Noise(BenchCase):
 		self.assertFalse(noisy["change"])
 		clear = noise.compare([100, 101, 102, 103, 104], [50, 51, 52, 53, 54])
 		self.assertTrue(clear["change"])
-		self.assertEqual((clear["base"], clear["series"], clear["base_spread"]), (102, 52, 1))
+		self.assertEqual([clear[k] for k in ("base", "base_min", "base_max")], [102, 100, 104])
+		self.assertEqual([clear[k] for k in ("series", "series_min", "series_max")], [52, 50, 54])
+
+	def test_spread_shows_what_the_test_saw(self):
+		base, series = [7600, 7650, 7679, 7700, 4000], [4800, 4850, 4866, 4900, 7900]
+		found = noise.compare(base, series)
+		self.assertEqual(noise.verdict(found), "within the noise")
+		self.assertEqual((found["base_min"], found["series_max"]), (4000, 7900))
+
+	TIMED = wall.Timed(Row("xen", "mprotect", "anon-4k", 512, "ns_per_pte"), 1)
 
 	def test_samples_become_verdicts(self):
-		key = ("mprotect", "anon-4k", 512, 1)
-		samples = {"base": [{key: 100 + i} for i in range(6)], "series": [{key: 50 + i} for i in range(6)]}
-		found = wall.verdicts("xen", samples)
-		self.assertEqual([(v["case"], v["pages"], v["change"]) for v in found], [("mprotect anon-4k", 512, True)])
-		self.assertIn("0.512", wall.text(found).replace("0.5122", "0.512"))
+		samples = {"base": [{self.TIMED: 100 + i} for i in range(6)],
+			   "series": [{self.TIMED: 50 + i} for i in range(6)]}
+		found = wall.verdicts(samples)
+		self.assertEqual([(v["guest"], v["case"], v["pages"], v["threads"], v["change"]) for v in found],
+				 [("xen", "mprotect anon-4k", 512, 1, True)])
+		row = wall.text(found).splitlines()[1].split()
+		self.assertEqual(row[5:12], ["102.5", "100.0", "105.0", "52.5", "50.0", "55.0", "0.512"])
+		self.assertEqual(row[-1], "change")
+		html = page.page([result("base", 1.0)], {}, wall=found)
+		self.assertIn("<td>102.5 (100.0 to 105.0)</td><td>52.5 (50.0 to 55.0)</td>", html)
+
+	def test_timings_are_of_the_clock(self):
+		line = self.TIMED.row._asdict()
+		found = wall.timings([Result(kernel="base", value=3.5, threads=2, **line),
+				      Result(kernel="base", value=9, **{**line, "metric": "cycles_per_pte"})])
+		self.assertEqual(found, {wall.Timed(self.TIMED.row, 2): 3.5})
 
 
 # Its console says GO after a second; from then on each command to its monitor is one round.
@@ -220,9 +238,11 @@ class Profile(BenchCase):
 		self.assertRegex(text, r"20\.00\s+20\.00  loop")
 		self.assertRegex(text, r"0\.01\s+0\.01  functions below")
 		self.assertRegex(text, r"1\.00\s+0\.00  locked instructions of the kernel, per pte")
-		metrics = {r["metric"]: r["value"] for r in by_function.results([item])}
+		metrics = {r.metric: r.value for r in by_function.results([item])}
 		self.assertEqual(metrics, {"locked_per_pte": 1,
 					   "hypervisor_instructions_per_pte": 9.99, "traps_to_hypervisor_per_pte": 0.5})
+		old = [result("base", 300.0, "xen", 512), *by_function.results([{**item, "locked_per_pte": 7}])]
+		self.assertEqual(by_function.merged(old, [item]), [old[0], *by_function.results([item])])
 
 
 class Balanced(HTMLParser):
@@ -268,7 +288,7 @@ class Report(BenchCase):
 		self.assertEqual(row.split()[-3:], ["2.0000", "-", "-"])
 
 	def test_worse_is_worse_by_more_than_noise(self):
-		self.assertEqual([k[2] for k, _, _ in table.worse(self.RESULTS)], ["slow<er>"])
+		self.assertEqual([r.case for r, _, _ in table.worse(self.RESULTS)], ["slow<er>"])
 		self.assertEqual(table.worse([result("base", 100.0), result("series", 100.9)]), [])
 		self.assertIn("slow<er> 4096 pages, instructions_per_pte: 100.0 -> 102.0 (+2.0 %)", report.text(self.RESULTS, {}))
 
@@ -301,8 +321,7 @@ class Report(BenchCase):
 		facts = {"unit": "<instructions>", "machine": "a & b"}
 		profiles = [{"kernel": "base", "guest": "xen", "bench": "mprotect", "case": "anon-4k", "pages": 512,
 			     "functions": {"f": 3.0, "xen:g": 4.0}, "total": 7.0, "hypervisor": 4.0}]
-		checked = wall.verdicts("bare", {k: [{("mprotect", "anon-4k", 512, 1): 10.0 + i} for i in range(3)]
-						  for k in ("base", "series")})
+		checked = wall.verdicts({k: [{Noise.TIMED: 10.0 + i} for i in range(3)] for k in ("base", "series")})
 		html = page.page(self.RESULTS, facts, profiles, checked)
 		parser = Balanced()
 		parser.feed(html)
@@ -316,14 +335,14 @@ class Report(BenchCase):
 		self.assertNotIn("slow<er>", html)
 
 	def test_report_is_written_from_what_is_there(self):
-		(self.tmp / "results.json").write_text(json.dumps(self.RESULTS))
+		(self.tmp / "results.json").write_text(dump(self.RESULTS))
 		report.write(self.tmp)
 		self.assertIn("118.3", (self.tmp / "report.html").read_text())
 		self.assertIn("118.3", (self.tmp / "report.txt").read_text())
 		report.keep(self.tmp, self.tmp / "kept" / "results")
-		self.assertEqual(json.loads((self.tmp / "kept" / "results" / "results.json").read_text()), self.RESULTS)
+		self.assertEqual(load(self.tmp / "kept" / "results" / "results.json"), self.RESULTS)
 		self.assertFalse((self.tmp / "kept" / "breakdown.txt").exists())
-		self.fails(EXIT_USAGE, "make bench", report.load, "no.json", None, self.tmp)
+		self.fails(EXIT_USAGE, "make bench", report.write, self.tmp / "kept")
 
 
 INTERRUPTED = """

@@ -139,8 +139,8 @@ class KvmBenchTest(unittest.TestCase):
 
 	def test_parse(self):
 		line = "# result bench=ksm case=read pages=64 metric={} median=2.5 min=2.0 max=3.0 runs=3"
-		found = parse_kvm([line.format("ns_per_page"), line.format("something"), "# result", "noise"],
-				  "base", ",x")
-		self.assertEqual(found, [{"kernel": "base", "guest": "kvm", "bench": "ksm", "case": "read,x",
-					  "pages": 64, "metric": "instructions_per_page", "value": 2.5,
-					  "min": 2.0, "runs": 3}])
+		found = parse_kvm([line.format("ns_per_page"), line.format("exits_per_page"), "noise"], "base", ",x")
+		self.assertEqual([r.metric for r in found], ["instructions_per_page", "exits_per_page"])
+		self.assertEqual(found[0].as_object(),
+				 {"kernel": "base", "guest": "kvm-host", "bench": "ksm", "case": "read,x", "pages": 64,
+				  "metric": "instructions_per_page", "value": 2.5, "min": 2.0, "max": 3.0, "runs": 3})

@@ -153,6 +153,6 @@ class Deb(FakeCase):
 		self.assertFalse(machine.keys() & everywhere.keys())
 		self.assertEqual(everywhere["CONFIG_KUNIT"], "n")
 		for name in (deb.MACHINE, deb.ANY):
-			text = (deb.CONFIGS / f"{name}.config").read_text()
+			text = (deb.FRAGMENT_DIR / f"{name}.config").read_text()
 			names = re.findall(r"^(?:# )?(CONFIG_\w+)", text, re.M)
 			self.assertEqual(len(names), len(set(names)), name)

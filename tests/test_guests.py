@@ -5,10 +5,10 @@ import os
 import sys
 from pathlib import Path
 
-from bench import measure
 from bench.table import table
 from common import apt
 from common.command import EXIT_CONFIG, EXIT_GUEST, EXIT_HANG, EXIT_MISSING, EXIT_USAGE, ToolError
+from common.result import counted, parse
 from guests import kernel, libraries, nested, qemu, xen
 from guests.kunit import cases, kunit, without_strays
 from tests.miniature import FakeCase
@@ -218,17 +218,17 @@ class Results(FakeCase):
 	"""From the program's lines to results.json and the table."""
 
 	LINE = "# result bench=mprotect case=anon-4k pages=512 threads=1 metric=ns_per_pte " \
-	       "min=100.5 median=101.25 runs=9"
+	       "median=101.25 min=100.5 max=102.5 runs=9"
 
 	def test_lines_become_results(self):
 		lines = ["noise", self.LINE, self.LINE.replace("ns_per_pte", "cycles_per_pte")]
-		self.assertEqual(measure.parse(lines, "base", "bare"), [
+		self.assertEqual([r.as_object() for r in counted(parse(lines, "base", "bare"))], [
 			{"kernel": "base", "guest": "bare", "bench": "mprotect", "case": "anon-4k", "pages": 512,
-			 "metric": "instructions_per_pte", "value": 101.25, "min": 100.5, "runs": 9}])
+			 "metric": "instructions_per_pte", "value": 101.25, "min": 100.5, "max": 102.5, "runs": 9}])
 
 	def test_table_has_base_series_and_ratio(self):
-		results = measure.parse([self.LINE], "base", "xen")
-		results += measure.parse([self.LINE.replace("101.25", "50.625")], "series", "xen")
+		results = counted(parse([self.LINE], "base", "xen")
+				  + parse([self.LINE.replace("101.25", "50.625")], "series", "xen"))
 		row = table(results).splitlines()[1].split()
 		self.assertEqual(row, ["xen", "mprotect", "anon-4k", "512", "instructions_per_pte",
 				       "101.2", "50.6", "0.500"])
