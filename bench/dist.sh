@@ -71,11 +71,10 @@ summary()
 			split($i, pair, "=")
 			f[pair[1]] = pair[2]
 		}
-		value = "median" in f ? f["median"] : f["value"]
 		key = sprintf("%-10s %-18s %-18s %7s  %-22s", guest, f["bench"], f["case"], f["pages"], f["metric"])
 		if (!(key in n))
 			keys[++nr] = key
-		v[key, ++n[key]] = value + 0
+		v[key, ++n[key]] = f["median"] + 0
 	}
 	END {
 		printf "%-10s %-18s %-18s %7s  %-22s %11s %11s %11s\n",

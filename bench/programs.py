@@ -6,6 +6,7 @@ from guests.kernel import source
 
 PROGRAM = "tools/testing/selftests/mm/mprotect_perf.c"
 WORKLOAD = "tools/testing/selftests/mm/mprotect_workload.c"
+TIMED_RUNS = "tools/testing/selftests/mm/timed_runs.h"		# how the first and page_costs time
 
 
 def program():
@@ -13,7 +14,7 @@ def program():
 	linux = source("series")
 	return compile_static(ROOT / PROGRAM, "mprotect_perf", "-pthread",
 			      f"-I{linux}/tools/testing/selftests", f"-I{linux}/tools/include",
-			      f"-I{linux}/usr/include")
+			      f"-I{linux}/usr/include", headers=(ROOT / TIMED_RUNS,))
 
 
 def workload_program():
@@ -25,7 +26,8 @@ def workload_program():
 
 def costs_program():
 	"""Return the static program page_costs."""
-	return compile_static(ROOT / "guests" / "programs" / "page_costs.c", "page_costs")
+	return compile_static(ROOT / "guests" / "programs" / "page_costs.c", "page_costs",
+			      f"-I{(ROOT / TIMED_RUNS).parent}", headers=(ROOT / TIMED_RUNS,))
 
 
 def ext4_image():

@@ -24,11 +24,13 @@ def busybox():
 	return path
 
 
-def compile_static(source, name, *flags):
-	"""Compile one C file statically to build/guests/@name, if it is newer; return the path."""
+def compile_static(source: Path, name: str, *flags: str, headers: tuple[Path, ...] = ()) -> Path:
+	"""Compile one C file statically to build/guests/@name; return the path.
+
+	Nothing is done if that is newer than @source and the @headers of ours that it includes.
+	"""
 	out = build_dir() / "guests" / name
-	source = Path(source)
-	if out.is_file() and out.stat().st_mtime > source.stat().st_mtime:
+	if out.is_file() and all(out.stat().st_mtime > p.stat().st_mtime for p in (source, *headers)):
 		return out
 	with replaced(out) as tmp:
 		run(["gcc", "-O2", "-Wall", "-static", *flags, "-o", tmp, source])

@@ -32,7 +32,7 @@ class Dist(FakeCase):
 		"""Let mprotect_perf print each of @values in turn, as the median of a run."""
 		self.program("mprotect_perf", f"echo >> {self.tmp}/n; set -- {' '.join(map(str, values))}; "
 			     f"shift $(($(wc -l < {self.tmp}/n) - 1)); "
-			     'echo "# result bench=b case=c pages=4 metric=ns min=1 median=$1"')
+			     'echo "# result bench=b case=c pages=4 metric=ns median=$1 min=1 max=1000 runs=9"')
 		(self.tmp / "n").unlink(missing_ok=True)
 
 	def test_table_has_median_and_range_of_the_rounds(self):

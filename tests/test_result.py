@@ -2,9 +2,12 @@
 """Tests of common/result.py: the dialect of the programs' lines, and the files that keep results."""
 import dataclasses
 import json
+import os
+import re
 
-from common.command import EXIT_GUEST, EXIT_USAGE, ROOT, ToolError
-from common.result import Result, Row, counted, dump, load, one, parse, select
+from common.command import EXIT_GUEST, EXIT_USAGE, ROOT, ToolError, run
+from common.result import KEYS, Result, Row, counted, dump, load, one, parse, select
+from guests.initramfs import compile_static
 from tests.miniature import FakeCase
 
 LINE = "# result bench=mprotect case=anon-4k pages=512 threads={threads} metric={metric} " \
@@ -103,3 +106,62 @@ class Files(ResultCase):
 		self.assertIs(one(results, pages=16, kernel="base"), results[1])
 		self.fails(EXIT_USAGE, "no figure for pages=4 kernel=base: pages '4' is unknown, known are 1 16",
 			   one, results, pages=4, kernel="base")
+
+
+TIMED = """#include <unistd.h>
+#include "timed_runs.h"
+
+int main(int argc, char **argv)
+{
+	unsigned int wanted = atoi(argv[1]), sleep_us = atoi(argv[2]);
+	struct timed_runs runs;
+	double values[1000];
+
+	begin_runs(&runs, wanted);
+	do {
+		usleep(sleep_us);
+		values[runs.done] = 10 - runs.done;
+	} while (another_run(&runs));
+	print_result("b", "c", 512, 2, "ns_per_pte", values, runs.done);
+	printf("loops %u %u %u\\n", loops_per_run(1), loops_per_run(512), loops_per_run(4096));
+	return argc != 3;
+}
+"""
+
+
+class Programs(ResultCase):
+	"""What the C programs print is what is parsed."""
+
+	def timed(self, wanted, sleep_us):
+		"""Compile and run a program on timed_runs.h; return (its only result, its other lines)."""
+		(self.tmp / "timed.c").write_text(TIMED)
+		folder = ROOT / "tools" / "testing" / "selftests" / "mm"
+		run(["gcc", "-Wall", "-Werror", f"-I{folder}", "-o", self.tmp / "timed", self.tmp / "timed.c"])
+		lines = run([self.tmp / "timed", wanted, sleep_us]).stdout.splitlines()
+		found, = parse(lines, "k", "g")
+		return found, lines[1:]
+
+	def test_timed_runs(self):
+		found, rest = self.timed(4, 0)
+		self.assertEqual(found, Result("k", "g", "b", "c", 512, "ns_per_pte", 8.5, 7, 10, 4, 2))
+		self.assertEqual(rest, ["loops 64 2 1"])
+		self.assertEqual(self.timed(0, 0)[0].runs, 9)
+		self.assertEqual(self.timed(0, 60000)[0].runs, 3)
+
+	def test_every_program_prints_the_keys(self):
+		for name in ("mm/timed_runs.h", "mm/mprotect_workload.c", "kvm/x86/change_pte_perf_test.c"):
+			text = (ROOT / "tools" / "testing" / "selftests" / name).read_text()
+			calls = "".join(re.findall(r'printf\(("# result [^;]*;\s*printf\([^;]*;)', text))
+			with self.subTest(name):
+				self.assertEqual([k for k in KEYS if f" {k}=" not in calls.replace("(\"", " ")], [])
+
+	def test_a_changed_header_makes_a_program_anew(self):
+		source, header = self.tmp / "p.c", self.tmp / "p.h"
+		source.write_text('#include <stdio.h>\n#include "p.h"\nint main(void) { puts(TEXT); return 0; }\n')
+		header.write_text('#define TEXT "old"\n')
+		out = compile_static(source, "p", headers=(header,))
+		self.assertEqual(run([out]).stdout, "old\n")
+		header.write_text('#define TEXT "new"\n')
+		later = out.stat().st_mtime + 1
+		os.utime(header, (later, later))
+		self.assertEqual(run([compile_static(source, "p", headers=(header,))]).stdout, "new\n")

@@ -6,10 +6,8 @@
  *   page_costs BENCH CASE PAGES [folder]
  *
  * See rows[] for benchmarks and cases. One update is one page of one change of
- * protection: there and back are two. Output is that of mprotect_perf:
- *
- *   # result bench=remap case=file-shared-dirty pages=512 threads=1
- *	metric=ns_per_pte min=41.30 median=41.52 runs=9		(on one line)
+ * protection: there and back are two. Runs and output are those of mprotect_perf,
+ * see timed_runs.h.
  *
  * "# SKIP reason" if the kernel lacks what a case needs; exit status 1 if it
  * has it and something fails.
@@ -31,6 +29,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "timed_runs.h"
+
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -38,10 +38,6 @@
 #define RW		(PROT_READ | PROT_WRITE)
 #define PMD_LEN		(2UL << 20)
 #define PAGE		4096UL
-#define RUNS		9
-#define MIN_RUNS	3
-#define BUDGET_NS	50000000ULL	/* as in mprotect_perf */
-#define RUN_PAGES	1024UL
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define KSM		"/sys/kernel/mm/ksm/"
 #define COMPOUND	(3ULL << 15)	/* head or tail, in /proc/kpageflags */
@@ -74,15 +70,6 @@ static void __attribute__((noreturn)) skip(const char *reason)
 {
 	printf("# SKIP %s\n", reason);
 	exit(0);
-}
-
-static uint64_t clock_ns(clockid_t id)
-{
-	struct timespec ts;
-
-	if (clock_gettime(id, &ts))
-		die("clock_gettime");
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
 static bool set(const char *path, const char *value)
@@ -413,40 +400,32 @@ static const struct row rows[] = {
 	{ "ksm_merge", "anon-4k", anon_4k, NULL, measure_ksm },
 };
 
-static int compare(const void *a, const void *b)
+/* Return ns per page of one change of protection. */
+static double measure_toggle(const struct row *row, size_t len)
 {
-	double x = *(const double *)a, y = *(const double *)b;
+	unsigned long loops = loops_per_run(len / PAGE), i;
+	uint64_t start = clock_ns(CLOCK_MONOTONIC);
 
-	return (x > y) - (x < y);
+	for (i = 0; i < loops; i++)
+		row->toggle(len);
+	return (double)(clock_ns(CLOCK_MONOTONIC) - start) / (2 * loops * (len / PAGE));
 }
 
 static void run(const struct row *row, unsigned long pages)
 {
-	unsigned long loops = RUN_PAGES / pages, i;
 	size_t len = pages * PAGE;
-	double ns[RUNS];
-	uint64_t began, start;
-	int n = 0;
+	struct timed_runs runs;
+	double ns[DEFAULT_RUNS];
 
-	loops = loops < 1 ? 1 : loops > 64 ? 64 : loops;
 	row->setup(len);
 	if (row->toggle)
 		row->toggle(len);
-	began = clock_ns(CLOCK_MONOTONIC);
+	begin_runs(&runs, 0);
 	do {
-		if (row->measure) {
-			ns[n++] = row->measure(len);
-			continue;
-		}
-		start = clock_ns(CLOCK_MONOTONIC);
-		for (i = 0; i < loops; i++)
-			row->toggle(len);
-		ns[n++] = (double)(clock_ns(CLOCK_MONOTONIC) - start) / (2 * loops * pages);
-	} while (n < MIN_RUNS || (n < RUNS && clock_ns(CLOCK_MONOTONIC) - began < BUDGET_NS));
+		ns[runs.done] = row->measure ? row->measure(len) : measure_toggle(row, len);
+	} while (another_run(&runs));
 	check_contents(len);
-	qsort(ns, n, sizeof(*ns), compare);
-	printf("# result bench=%s case=%s pages=%lu threads=1 metric=ns_per_pte min=%.2f median=%.2f runs=%d\n",
-	       row->bench, row->name, pages, ns[0], (ns[n / 2] + ns[(n - 1) / 2]) / 2, n);
+	print_result(row->bench, row->name, pages, 1, "ns_per_pte", ns, runs.done);
 }
 
 int main(int argc, char **argv)

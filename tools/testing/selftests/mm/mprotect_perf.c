@@ -11,7 +11,7 @@
  * and prints lines made for machines, one for each metric:
  *
  *   # result bench=mprotect case=anon-4k pages=4096 threads=1
- *	metric=ns_per_pte min=41.30 median=41.52 runs=9		(on one line)
+ *	metric=ns_per_pte median=61.88 min=61.59 max=66.34 runs=9	(on one line)
  *
  * Metrics: ns_per_pte, and if perf events can count user and kernel mode,
  * cycles_per_pte and instructions_per_pte. With several threads each one works
@@ -47,6 +47,7 @@
 #include <linux/perf_event.h>
 
 #include "kselftest.h"
+#include "timed_runs.h"
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE	23
@@ -61,18 +62,6 @@
 #define MAX_RUNS	1000
 #define MAX_THREADS	256
 
-/*
- * One run works on RUN_PAGES pages, if need be by repeating what it does, but
- * repeats it RUN_LOOPS times at most. Unless the number of runs is given, it is
- * DEFAULT_RUNS, or as many as fit into DEFAULT_NS: seldom reached on real
- * machines, but on emulated ones, such as under qemu -icount. MIN_RUNS are
- * made all the same, for a median that one interrupt doesn't move.
- */
-#define RUN_PAGES	1024UL
-#define RUN_LOOPS	64UL
-#define DEFAULT_RUNS	9
-#define MIN_RUNS	3
-#define DEFAULT_NS	50000000ULL
 #define WARMUP_PAGES	4096UL
 
 enum metric { NS, CYCLES, INSTRUCTIONS, NR_METRICS };
@@ -82,8 +71,6 @@ static const char * const metric_names[NR_METRICS] = {
 	[CYCLES]	= "cycles_per_pte",
 	[INSTRUCTIONS]	= "instructions_per_pte",
 };
-
-struct kase;
 
 /* What one combination hands back, in memory shared with the forked child. */
 struct outcome {
@@ -124,7 +111,8 @@ struct bench {
 	void (*run)(struct thread *t, size_t len, unsigned int loops);
 };
 
-struct kase {
+/* Which memory, and how it is toggled: the "case" of the output. */
+struct variant {
 	const char *name;
 	int toggle_prot;		/* toggled with PROT_READ | PROT_WRITE */
 	bool memfd;
@@ -133,7 +121,7 @@ struct kase {
 
 static struct {
 	const char *bench;
-	const char *kase;
+	const char *variant;
 	unsigned long pages[MAX_SIZES];
 	unsigned int nr_pages;
 	unsigned int runs;		/* 0: the default */
@@ -147,10 +135,10 @@ static struct outcome *out;
 
 /* The combination at work */
 static const struct bench *bench;
-static const struct kase *kase;
+static const struct variant *variant;
 static unsigned long pages;
 static unsigned int loops;
-static unsigned int nr_runs;
+static struct timed_runs runs;
 static bool stop;
 static pthread_barrier_t barrier;
 static struct thread threads[MAX_THREADS];
@@ -200,10 +188,7 @@ static __printf(1, 2) void skip(const char *fmt, ...)
 
 static uint64_t now(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 static long faults(void)
@@ -277,16 +262,16 @@ static bool map_piece(struct thread *t, unsigned int i)
 	int flags = MAP_FIXED;
 	char *p;
 
-	flags |= kase->memfd ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+	flags |= variant->memfd ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
 	p = mmap(piece(r, i), r->len, PROT_READ | PROT_WRITE, flags, r->memfd,
-		 kase->memfd ? i * r->len : 0);
+		 variant->memfd ? i * r->len : 0);
 	if (p == MAP_FAILED) {
 		thread_fail(t, "mmap of %zu bytes", r->len);
 		return false;
 	}
 
 	/* EINVAL: a kernel without transparent huge pages */
-	if (madvise(p, r->len, kase->large_folio ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) &&
+	if (madvise(p, r->len, variant->large_folio ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) &&
 	    errno != EINVAL) {
 		thread_fail(t, "madvise(MADV_[NO]HUGEPAGE)");
 		return false;
@@ -359,7 +344,7 @@ static bool setup_region(struct thread *t)
 	r->len = pages * page_size;
 	/* A page in between, or else the kernel merges the mappings. */
 	r->stride = r->len + page_size;
-	if (kase->large_folio)
+	if (variant->large_folio)
 		r->stride = (r->stride + FOLIO_SIZE - 1) & ~(FOLIO_SIZE - 1);
 	r->reserved_len = r->pieces * r->stride + 2 * PMD_ALIGN;
 
@@ -373,7 +358,7 @@ static bool setup_region(struct thread *t)
 	r->base = (char *)(((uintptr_t)p + PMD_ALIGN) & ~(PMD_ALIGN - 1));
 
 	r->memfd = -1;
-	if (kase->memfd) {
+	if (variant->memfd) {
 		r->memfd = memfd_create("mprotect_perf", MFD_CLOEXEC);
 		if (r->memfd < 0 ||
 		    ftruncate(r->memfd, (off_t)r->pieces * r->len)) {
@@ -396,7 +381,7 @@ static void drop_region(struct thread *t)
 
 	if (r->reserved)
 		munmap(r->reserved, r->reserved_len);
-	if (kase->memfd && r->memfd >= 0)
+	if (variant->memfd && r->memfd >= 0)
 		close(r->memfd);
 	memset(r, 0, sizeof(*r));
 	r->memfd = -1;
@@ -409,7 +394,7 @@ static void mprotect_run(struct thread *t, size_t len, unsigned int n)
 	char *p = t->region.base;
 
 	while (n--) {
-		if (mprotect(p, len, kase->toggle_prot) ||
+		if (mprotect(p, len, variant->toggle_prot) ||
 		    mprotect(p, len, PROT_READ | PROT_WRITE)) {
 			thread_fail(t, "mprotect");
 			return;
@@ -489,7 +474,7 @@ static const struct bench benches[] = {
 	},
 };
 
-static const struct kase kases[] = {
+static const struct variant variants[] = {
 	{ .name = "anon-4k", .toggle_prot = PROT_READ },
 	{ .name = "anon-4k-none", .toggle_prot = PROT_NONE },
 	{ .name = "file-shared-dirty", .toggle_prot = PROT_READ, .memfd = true },
@@ -499,7 +484,7 @@ static const struct kase kases[] = {
 /* The matrix: what is run unless options choose otherwise. */
 static const struct row {
 	const char *bench;
-	const char *kase;
+	const char *variant;
 	unsigned long pages[MAX_SIZES];
 } rows[] = {
 	{ "mprotect",		"anon-4k",		{ 1, 16, 512, 4096, 65536 } },
@@ -535,13 +520,6 @@ static void one_run(struct thread *t)
 	t->end = now();
 	t->faults = faults() - before;
 	pthread_barrier_wait(&barrier);
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
 }
 
 /* Between two barriers, by the first thread only. */
@@ -596,8 +574,6 @@ static void pin(struct thread *t)
 static void *worker(void *data)
 {
 	struct thread *t = data;
-	unsigned int run = 0;
-	uint64_t began;
 	size_t warmup;
 	int m;
 
@@ -609,7 +585,7 @@ static void *worker(void *data)
 		setup_region(t);
 
 	if (!t->failed && bench->run == mprotect_run) {
-		if (mprotect(t->region.base, t->region.len, kase->toggle_prot))
+		if (mprotect(t->region.base, t->region.len, variant->toggle_prot))
 			thread_fail(t, "mprotect");
 		else
 			check_prot(t, false);
@@ -632,15 +608,14 @@ static void *worker(void *data)
 	if (!t->failed)
 		bench->run(t, warmup, loops);
 
-	began = now();
+	if (!t->id)
+		begin_runs(&runs, opt.runs);
 	do {
 		one_run(t);
 		if (!t->id) {
-			collect(run);
-			out->runs = ++run;
-			stop = run == nr_runs || any_failed() ||
-			       (!opt.runs && run >= MIN_RUNS &&
-				now() - began > DEFAULT_NS);
+			collect(runs.done);
+			stop = !another_run(&runs) || any_failed();
+			out->runs = runs.done;
 		}
 		pthread_barrier_wait(&barrier);
 	} while (!stop);
@@ -659,12 +634,7 @@ static void run_combination(void)
 	unsigned int i;
 	int m, err;
 
-	loops = RUN_PAGES / pages;
-	if (loops > RUN_LOOPS)
-		loops = RUN_LOOPS;
-	if (!loops)
-		loops = 1;
-	nr_runs = opt.runs ?: DEFAULT_RUNS;
+	loops = loops_per_run(pages);
 	stop = false;
 	for (m = CYCLES; m < NR_METRICS; m++)
 		out->valid[m] = true;
@@ -791,22 +761,13 @@ static long thp_allocated(void)
 
 static void report(const char *name)
 {
-	char label[128];
 	int m;
 
-	snprintf(label, sizeof(label), "bench=%s case=%s pages=%lu threads=%u",
-		 bench->name, kase->name, pages, opt.threads);
-
 	for (m = 0; m < NR_METRICS; m++) {
-		unsigned int n = out->runs;
-		double *v = out->value[m];
-
-		if (out->code != KSFT_PASS || !out->valid[m] || !n)
+		if (out->code != KSFT_PASS || !out->valid[m] || !out->runs)
 			continue;
-		qsort(v, n, sizeof(*v), compare_doubles);
-		ksft_print_msg("result %s metric=%s min=%.2f median=%.2f runs=%u\n",
-			       label, metric_names[m], v[0],
-			       (v[n / 2] + v[(n - 1) / 2]) / 2, n);
+		print_result(bench->name, variant->name, pages, opt.threads,
+			     metric_names[m], out->value[m], out->runs);
 	}
 	if (out->note[0])
 		ksft_print_msg("%s: %s\n", name, out->note);
@@ -853,20 +814,20 @@ static void test_combination(void)
 	long before;
 
 	snprintf(name, sizeof(name), "%s %s pages=%lu threads=%u",
-		 bench->name, kase->name, pages, opt.threads);
+		 bench->name, variant->name, pages, opt.threads);
 	memset(out, 0, sizeof(*out));
 
 	if (opt.threads > 1 && !bench->threads) {
 		skip("would copy the memory of all threads");
-	} else if (kase->large_folio && pages * page_size % FOLIO_SIZE) {
+	} else if (variant->large_folio && pages * page_size % FOLIO_SIZE) {
 		skip("not a multiple of 64 KiB");
-	} else if (!kase->large_folio || thp_prepare()) {
+	} else if (!variant->large_folio || thp_prepare()) {
 		before = thp_allocated();
 		if (opt.fork)
 			run_forked();
 		else
 			run_combination();
-		if (kase->large_folio && out->code == KSFT_PASS &&
+		if (variant->large_folio && out->code == KSFT_PASS &&
 		    (before < 0 || thp_allocated() - before <
 				   (long)(pages * page_size / FOLIO_SIZE) * opt.threads))
 			skip("the memory was not populated with 64 KiB folios");
@@ -885,13 +846,13 @@ static const struct bench *find_bench(const char *name)
 	return NULL;
 }
 
-static const struct kase *find_kase(const char *name)
+static const struct variant *find_variant(const char *name)
 {
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(kases); i++)
-		if (!strcmp(kases[i].name, name))
-			return &kases[i];
+	for (i = 0; i < ARRAY_SIZE(variants); i++)
+		if (!strcmp(variants[i].name, name))
+			return &variants[i];
 	return NULL;
 }
 
@@ -904,14 +865,14 @@ static unsigned int matrix(bool dry)
 		const unsigned long *sizes = opt.nr_pages ? opt.pages : rows[i].pages;
 
 		if ((opt.bench && strcmp(opt.bench, rows[i].bench)) ||
-		    (opt.kase && strcmp(opt.kase, rows[i].kase)))
+		    (opt.variant && strcmp(opt.variant, rows[i].variant)))
 			continue;
 		for (j = 0; j < MAX_SIZES && sizes[j]; j++) {
 			count++;
 			if (dry)
 				continue;
 			bench = find_bench(rows[i].bench);
-			kase = find_kase(rows[i].kase);
+			variant = find_variant(rows[i].variant);
 			pages = sizes[j];
 			test_combination();
 		}
@@ -936,7 +897,7 @@ static void print_usage(FILE *f)
 		"benchmarks and their cases:\n",
 		DEFAULT_RUNS, DEFAULT_NS / 1000000, MIN_RUNS);
 	for (i = 0; i < ARRAY_SIZE(rows); i++)
-		fprintf(f, "  %-15s %s\n", rows[i].bench, rows[i].kase);
+		fprintf(f, "  %-15s %s\n", rows[i].bench, rows[i].variant);
 }
 
 static void __noreturn bad_usage(const char *what, const char *arg)
@@ -992,9 +953,9 @@ static void parse_options(int argc, char **argv)
 			opt.bench = optarg;
 			break;
 		case 'c':
-			if (!find_kase(optarg))
+			if (!find_variant(optarg))
 				bad_usage("no such case", optarg);
-			opt.kase = optarg;
+			opt.variant = optarg;
 			break;
 		case 'p':
 			parse_pages(optarg);
@@ -1025,7 +986,7 @@ static void parse_options(int argc, char **argv)
 	if (optind < argc)
 		bad_usage("what is this", argv[optind]);
 	if (!matrix(true))
-		bad_usage("this benchmark has no such case", opt.kase);
+		bad_usage("this benchmark has no such case", opt.variant);
 }
 
 static void interrupted(int sig)

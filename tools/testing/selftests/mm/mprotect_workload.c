@@ -16,9 +16,8 @@
  * Each checks that its protections did what it relies on, and says what one
  * operation costs, by CLOCK_MONOTONIC:
  *
- *  # result bench=mprotect_workload case=... pages=... metric=... value=...
- *
- * The value is the median of some repetitions; min and max follow it.
+ *  # result bench=workload case=... pages=... metric=...
+ *	median=... min=... max=... runs=...	(on one line)
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -285,10 +284,11 @@ static int by_value(const void *a, const void *b)
 static void report(const struct workload *w, struct metric *m)
 {
 	qsort(m->values, repeats, sizeof(m->values[0]), by_value);
-	printf("# result bench=mprotect_workload case=%s pages=%u metric=%s ",
+	printf("# result bench=workload case=%s pages=%u metric=%s ",
 	       w->name, w->pages, m->name);
-	printf("value=%.1f min=%.1f max=%.1f\n", m->values[repeats / 2],
-	       m->values[0], m->values[repeats - 1]);
+	printf("median=%.2f min=%.2f max=%.2f runs=%u\n",
+	       (m->values[repeats / 2] + m->values[(repeats - 1) / 2]) / 2,
+	       m->values[0], m->values[repeats - 1], repeats);
 }
 
 /* The allocator needs more than one slot. */
