@@ -20,7 +20,7 @@ from guests.qemu import check_tools
 
 PARTS = ("tooling", "patches", "guests")
 TOOLING_GATES = ("lint",)
-PATCHES_GATES = ("series", "checkpatch", "maintainers", "kernel-doc")	# the others are for make check
+PATCHES_GATES = ("series", "figures", "checkpatch", "maintainers", "kernel-doc")	# the others are for make check
 GUEST_CHECKS = (check_kunit, check_base_fails, check_hotplug, check_permissions, check_broken_guests, check_shell,
 	  check_races, check_scan, check_torture, check_migrate, check_change_pte, check_dist, check_bench)
 

@@ -91,12 +91,23 @@ def log_command(argv, cwd=None, env=None):
 	line = shlex.join([*(["env", *extra] if extra else []), *map(str, argv)])
 	if cwd:
 		line = f"(cd {shlex.quote(str(cwd))} && {line})"
+	_append(line)
+	if verbose():
+		print(f"+ {line}", file=sys.stderr, flush=True)
+
+
+def log_note(text: str) -> None:
+	"""Append to build/log/commands.log, as a comment, what is done without a command; echo it if V=1."""
+	_append(f"# {text}")
+	if verbose():
+		print(f"# {text}", file=sys.stderr, flush=True)
+
+
+def _append(line):
 	log = build_dir() / "log" / "commands.log"
 	log.parent.mkdir(exist_ok=True)
 	with log.open("a") as f:
 		f.write(f"{time.strftime('%H:%M:%S')} {line}\n")
-	if verbose():
-		print(f"+ {line}", file=sys.stderr, flush=True)
 
 
 def run(argv, *, cwd=None, env=None, check=True, stdin=None, text=True, log=None):

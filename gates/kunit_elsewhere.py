@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Gates: the KUnit suites on other architectures, in their QEMU, by the kernel's own kunit.py."""
 from common.command import build_dir, jobs
-from gates.targets import TARGET_CONFIGS, TARGETS
+from gates.targets import TARGETS, TARGET_CONFIGS
 from guests.kernel import ccache
 from guests.kunit import cases, kunit_tool
 from series.tree import make_tree

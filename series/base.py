@@ -12,8 +12,8 @@ import urllib.request
 from pathlib import Path
 
 from common.apt import private_apt
-from common.command import (EXIT_FETCH, EXIT_UNSAVED, ROOT, ToolError, build_dir, log_command,
-			    main, remove, replaced, run, say)
+from common.command import (EXIT_FETCH, EXIT_UNSAVED, ROOT, ToolError, build_dir, log_note, main,
+			    remove, replaced, run, say)
 from common.linux import VERSION, tree_version
 from common.settings import Parser, setting
 from series.worktree import lay, unsaved_work
@@ -90,7 +90,7 @@ def from_distribution():
 
 def download(url, path):
 	"""Fetch @url to @path atomically; raises ToolError if that fails."""
-	log_command(["curl", "-fLo", path, url])
+	log_note(f"urllib: fetch {url} to {path}")
 	try:
 		with replaced(path) as tmp, urllib.request.urlopen(url, timeout=60) as src:
 			with tmp.open("wb") as dst:

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 
-from common.command import EXIT_USAGE, ToolError
+from common.command import EXIT_USAGE, ROOT, ToolError
 from series import figures, mail
 from series.assemble import assemble
 from tests.miniature import FakeCase, git
@@ -181,16 +181,75 @@ class Figures(Refusals, FakeCase):
 			self.assertEqual(self.fill(text), text)
 
 	def test_missing_figures_are_refused_with_what_is_known(self):
-		for text, words in (("{xen:16:base}", "guest 'xen' is unknown there, known are bare"),
-				    ("{bare:17:base}", "pages '17' is unknown there, known are 16"),
-				    ("{bare:16:best}", "kernel 'best' is unknown there, known are base series"),
-				    ("{bare/fork:16:ratio}", "bench 'fork' is unknown there, known are mprotect"),
+		for text, words in (("{xen:16:base}", "guest 'xen' is unknown, known are bare"),
+				    ("{bare:17:base}", "pages '17' is unknown, known are 16"),
+				    ("{bare:16:best}", "kernel 'best' is unknown, known are base series"),
+				    ("{bare/fork:16:ratio}", "bench 'fork' is unknown, known are mprotect"),
 				    ("{a/b/c/d/e:16:base}", "bad placeholder")):
 			with self.subTest(text):
 				self.refused(words, self.fill, text)
 		(self.root / figures.RESULTS).unlink()
 		self.refused("make bench", self.fill, "{bare:16:base}")
 		self.assertEqual(self.fill("none needed"), "none needed")
+
+	def test_kernels_are_compared(self):
+		for kernel, says in (("series/base", "0.554"), ("base/series|0.2", "1.80"), ("base+%series|0.1", "80.4"),
+				     ("series-%base|0.1", "44.6")):
+			self.assertEqual(self.fill(f"{{:16:{kernel}}}"), says)
+		self.refused("kernel 'best' is unknown", self.fill, "{:16:best/base}")
+		self.refused("bad placeholder", self.fill, "{bare:all:base}")
+
+	TABLE = """Before.
+
+{table kernels=base,series,ratio width=9
+  ""            | "bare metal"
+                | "7.3.4" "series" "ratio"
+  mprotect()
+    "16 | small" | bare:16
+    none         | "-" "-" "-"
+}
+
+After, {bare:16:base}.
+"""
+
+	def test_tables_are_aligned(self):
+		self.assertEqual(self.fill(self.TABLE).splitlines(), [
+			"Before.", "",
+			"                       bare metal",
+			"                  7.3.4   series    ratio",
+			"  mprotect()",
+			"    16 | small      524      291    0.554",
+			"    none              -        -        -",
+			"", "After, 524."])
+
+	def test_digits_of_a_table_are_not_those_of_ratios(self):
+		text = "{table kernels=base,series+%base,ratio width=10 digits=2\nx | :16\n}\n"
+		self.assertEqual(self.fill(text), "  x    524.29     -44.6     0.554\n")
+
+	def test_malformed_tables_are_refused(self):
+		row = "  x | bare:16\n"
+		for first, body, words in (
+				("kernels=base", row, "width= is missing"), ("width=9", row, "kernels= is missing"),
+				("kernels=base width=9 height=1", row, "unknown option 'height'"),
+				("kernels=base width=big", row, "width=big is not a number"),
+				("kernels=base width=9 digits=-1", row, "digits=-1 is not a number"),
+				("kernels=base width=9", "\n", "no rows"),
+				("kernels=base width=3", row, "row 'x | bare:16': '524' does not fit into width=3"),
+				("kernels=base width=9", "  x | bare\n", "'bare' is neither place:pages nor quoted"),
+				("kernels=base width=9", '  x | "a" "b"\n', "has 2 words for 1 columns"),
+				("kernels=base width=9", '  x | "a\n', "a quote has no end"),
+				("kernels=base width=9", '  x | "much too long"\n', "does not fit into"),
+				("kernels=next width=9", row, "kernel 'next' is unknown"),
+				("kernels=base width=9", "  x | xen:16\n", "guest 'xen' is unknown"),
+				("kernels=base width=9", f"  {'x' * 70} | :16\n", "has 81 columns, 76 is the most")):
+			with self.subTest(words):
+				self.refused(words, self.fill, f"{{table {first}\n{body}}}\n")
+		self.refused("has no end", self.fill, "{table kernels=base width=9\n  x | :16\n")
+
+	def test_every_cover_letter_can_be_filled(self):
+		for cover in sorted((ROOT / "patches").glob("*/cover.txt")):
+			text = figures.fill(cover.read_text())
+			self.assertFalse(figures.has_figures(text), cover)
 
 	def test_make_series_fills_the_cover_letter(self):
 		(self.root / "patches" / "1-topic" / "cover.txt").write_text("mm: x\n\n{bare:16:base}\n")

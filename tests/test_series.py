@@ -102,6 +102,9 @@ class Base(FakeCase):
 		os.environ["KERNEL_ORG"] = site.parent.as_uri()
 		(site / "sha256sums.asc").write_text(f"{base.sha256(path)}  {path.name}\n")
 		self.assertEqual(base.from_kernel_org().read_bytes(), path.read_bytes())
+		log = (self.tmp / "build" / "log" / "commands.log").read_text()
+		self.assertIn(f" # urllib: fetch {path.as_uri()} to ", log)
+		self.assertNotIn("curl", log)
 		(site / "sha256sums.asc").write_text(f"{'0' * 64}  {path.name}\n")
 		self.fails(EXIT_FETCH, "does not match", base.from_kernel_org)
 
