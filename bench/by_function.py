@@ -75,7 +75,8 @@ def results(profiles: list[dict]) -> list[Result]:
 		# Not locked_per_call: an interrupt in the few rounds recorded would change it.
 		found.append(Result(*head, "locked_per_pte", round(item["locked_per_pte"], 4)))
 		if item["guest"].startswith("xen"):
-			found.append(Result(*head, "hypervisor_instructions_per_pte", round(item["hypervisor"], 2)))
+			found.append(Result(*head, "hypervisor_instructions_per_pte",
+					    round(item["hypervisor"], 2)))
 			found.append(Result(*head, "traps_to_hypervisor_per_pte",
 					    round(item["entries"].get("trap", 0), 4)))
 	return found

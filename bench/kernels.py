@@ -18,7 +18,8 @@ def known():
 
 def touched(topic: str) -> list[str]:
 	"""Return the paths of files that @topic changes or adds."""
-	return [name for p in patches.load() if p.topic == topic for name in (*p.files(), *p.payload)]
+	return [name for patch in patches.load() if patch.topic == topic
+		for name in (*patch.files(), *patch.payload)]
 
 
 def runs_in(kernel: str, name: str) -> bool:
@@ -27,8 +28,8 @@ def runs_in(kernel: str, name: str) -> bool:
 		return name in DEBIAN_PLACES
 	if kernel in KERNELS:
 		return True
-	wanted = PLACES[name].topics
-	return bool(wanted) and any(path.startswith(wanted) for path in touched(topic_kernels()[kernel]))
+	wanted, topic = PLACES[name].topics, topic_kernels()[kernel]
+	return bool(wanted) and any(path.startswith(wanted) for path in touched(topic))
 
 
 def prepare(kernel, config):

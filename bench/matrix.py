@@ -42,7 +42,7 @@ EXT4_SETUP = ("echo 0 > /proc/sys/vm/dirty_writeback_centisecs", "mkdir -p /mnt"
 
 @dataclass(frozen=True)
 class Place:
-	"""Where the results called "guest" come from: which @kind of machine boots a kernel of which @config.
+	"""What results call "guest": which @kind of machine boots a kernel of which @config.
 
 	@setup are lines of shell that run first, @perf, @costs and @workload (programs that
 	live on mprotect) what is measured. A topic alone is measured here if it has files
@@ -63,12 +63,13 @@ PLACES = {
 	"bare": Place("bare", "lean", "bare metal, XEN_PV=y", workload=True, topics=("",)),
 	"bare-noxen": Place("bare", "noxen", "bare metal, XEN_PV=n"),
 	"xen": Place("xen", "lean", "Xen PV dom0", workload=True, topics=("",)),
-	KVM_HOST: Place("bare", "lean", "KVM host and guest", (), (), topics=("arch/x86/kvm/", "virt/kvm/")),
+	KVM_HOST: Place("bare", "lean", "KVM host and guest", (), (),
+			topics=("arch/x86/kvm/", "virt/kvm/")),
 	"bare-disk": Place("bare", "disk", "bare metal, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
 	"xen-disk": Place("xen", "disk", "Xen PV dom0, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
 }
 SHORT_PLACES = ("bare", "xen")
-DEBIAN_PLACES = ("bare", "xen")		# Debian's kernels have a config of their own: these places only
+DEBIAN_PLACES = ("bare", "xen")		# Debian's kernels have configs of their own
 PROFILED_PLACES = ("bare", "bare-noxen", "xen")
 TIMED_PLACES = ("bare", "xen")		# by the clock
 
@@ -81,7 +82,8 @@ def places(names: list[str] | None = None) -> dict[str, Place]:
 	chosen = names or list(PLACES)
 	for name in chosen:
 		if name not in PLACES:
-			raise ToolError(f"unknown GUEST '{name}' for the benchmark: known are {' '.join(PLACES)}")
+			raise ToolError(f"unknown GUEST '{name}' for the benchmark: "
+					f"known are {' '.join(PLACES)}")
 	return {name: PLACES[name] for name in chosen}
 
 

@@ -43,7 +43,8 @@ echo "# hypercalls few=$few many=$many"
 TRACED_UPDATES = 4 * 2 * TRACED_PAGES
 
 
-def measure(kernel: str, name: str, rows: tuple | None = None, costs: tuple | None = None) -> list[Result]:
+def measure(kernel: str, name: str, rows: tuple | None = None,
+	    costs: tuple | None = None) -> list[Result]:
 	"""Run @rows and @costs of the matrix on @kernel in the place @name; return the results.
 
 	Default is what the matrix has for @name. The kernel was prepared before.

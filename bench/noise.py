@@ -46,7 +46,8 @@ def compare(base: list[float], series: list[float]) -> dict:
 	"""
 	p = mann_whitney(base, series)
 	return {"base": statistics.median(base), "base_min": min(base), "base_max": max(base),
-		"series": statistics.median(series), "series_min": min(series), "series_max": max(series),
+		"series": statistics.median(series), "series_min": min(series),
+		"series_max": max(series),
 		"runs": [len(base), len(series)], "p": p, "change": p < ALPHA}
 
 

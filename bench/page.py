@@ -79,8 +79,8 @@ def summary(results):
 	body = []
 	for row, values in rows(select(results, bench=BENCH, case=CASE, metric=METRIC)).items():
 		if row.pages in (1, 4096):
-			body.append([title(row.guest), row.pages, *(number(values.get(n)) for n in names),
-				     ratio_cell(values)])
+			figures = [number(values.get(n)) for n in names]
+			body.append([title(row.guest), row.pages, *figures, ratio_cell(values)])
 	return html_table(["guest", "pages", *names, "series/base"], body)
 
 
@@ -138,8 +138,8 @@ def full_tables(results):
 	for guest in dict.fromkeys(r.guest for r in results):
 		mine = select(results, guest=guest)
 		columns = [n for n in names if select(mine, kernel=n)]
-		body = [[r.bench, r.case, r.metric, r.pages, *(number(v.get(n)) for n in columns), ratio_cell(v)]
-			for r, v in rows(mine).items()]
+		body = [[r.bench, r.case, r.metric, r.pages, *(number(v.get(n)) for n in columns),
+			 ratio_cell(v)] for r, v in rows(mine).items()]
 		head = ["bench", "case", "metric", "pages", *columns, "series/base"]
 		parts.append(f"<details open><summary>{html.escape(title(guest))} ({guest})</summary>"
 			     f"{html_table(head, body, 3)}</details>")
@@ -147,14 +147,16 @@ def full_tables(results):
 
 
 def wall_table(wall):
-	"""Return the table of wall-clock runs: median, least and most, and whether it is a change."""
+	"""Return the table of wall-clock runs: median, least, most, and whether it is a change."""
 	def spread(item, kernel):
-		return f"{number(item[kernel])} ({number(item[f'{kernel}_min'])} to {number(item[f'{kernel}_max'])})"
+		median, least, most = (number(item[kernel + part]) for part in ("", "_min", "_max"))
+		return f"{median} ({least} to {most})"
 	body = []
 	for item in wall:
 		body.append([title(item["guest"]), item["case"], item["pages"], item["threads"],
 			     spread(item, "base"), spread(item, "series"),
-			     f"{item['series'] / item['base']:.3f}", f"{item['p']:.4f}", verdict(item)])
+			     f"{item['series'] / item['base']:.3f}", f"{item['p']:.4f}",
+			     verdict(item)])
 	return html_table(["guest", "case", "pages", "threads", "base, ns", "series, ns", "series/base", "p",
 			   "verdict"], body, 2)
 
@@ -181,12 +183,13 @@ def page(results: list[Result], facts: dict[str, str], profiles=(), wall=()) -> 
 		parts += ["<h2>Where the instructions go</h2>", breakdown(profiles)]
 	if wall:
 		parts += ["<h2>Wall-clock time</h2><p class=\"note\">Nanoseconds per entry by this machine's clock, "
-			  "boots of base and series in turn: median (least to most); p of a two-sided Mann-Whitney test, "
-			  f"a change is what has p < {ALPHA}.</p>", wall_table(wall)]
+			  "boots of base and series in turn: median (least to most); p of a two-sided "
+			  f"Mann-Whitney test, a change is what has p < {ALPHA}.</p>", wall_table(wall)]
 	parts.append(f"<h2>Worse than base by more than {100 * (NOISE - 1):.0f} %</h2>")
 	parts.append(html_table(["guest", "bench", "case", "pages", "base", "series", "change"],
 				[[title(r.guest), r.bench, r.case, r.pages, number(b), number(s),
-				  (f"+{100 * (s / b - 1):.1f} %", "bad")] for r, b, s in bad], 3) if bad else "<p>Nothing.</p>")
+				  (f"+{100 * (s / b - 1):.1f} %", "bad")] for r, b, s in bad], 3)
+		     if bad else "<p>Nothing.</p>")
 	parts += ["<h2>Everything that was measured</h2>", full_tables(results), "<h2>How</h2><dl>"]
 	parts += [f"<dt>{html.escape(k)}</dt><dd>{html.escape(str(v))}</dd>" for k, v in facts.items()]
 	return "".join(parts) + "</dl></body></html>\n"

@@ -21,8 +21,8 @@ def text(results: list[Result], facts: dict[str, str]) -> str:
 		lines += ["", table([r for r in results if r.guest == guest])]
 	bad = worse(results)
 	lines += ["", f"Worse than base by more than {100 * (NOISE - 1):.0f} %: {len(bad) or 'none'}"]
-	lines += [f"  {r.guest} {r.bench} {r.case} {r.pages} pages, {r.metric}: {number(base)} -> {number(series)} "
-		  f"(+{100 * (series / base - 1):.1f} %)" for r, base, series in bad]
+	lines += [f"  {r.guest} {r.bench} {r.case} {r.pages} pages, {r.metric}: {number(base)} -> "
+		  f"{number(series)} (+{100 * (series / base - 1):.1f} %)" for r, base, series in bad]
 	return "\n".join(lines) + "\n"
 
 
@@ -49,10 +49,9 @@ def write(folder: Path | None = None) -> str:
 
 def keep(folder: Path, kept: Path = KEPT) -> None:
 	"""Copy what @folder has of results, text report and breakdown to where they are committed."""
-	for name, target in (("results.json", kept / "results.json"), ("report.txt", kept / "report.txt"),
-			     ("wall.txt", kept / "wall.txt"), ("wall.json", kept / "wall.json"), ("breakdown.txt", kept.parent / "breakdown.txt")):
+	for name in ("results.json", "report.txt", "wall.txt", "wall.json", "breakdown.txt"):
 		if (folder / name).is_file():
-			with replaced(target) as tmp:
+			with replaced((kept.parent if name == "breakdown.txt" else kept) / name) as tmp:
 				tmp.write_bytes((folder / name).read_bytes())
 
 

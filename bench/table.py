@@ -47,7 +47,8 @@ def table(results: list[Result]) -> str:
 	lines = [f"{'guest':<11}{'bench':<14}{'case':<19}{'pages':>7}  {'metric':<21}"
 		 + "".join(f"{c:>{8 if c == 'ratio' else 12 if '-' in c else 10}}" for c in columns)]
 	for row, values in rows(results).items():
-		line = f"{row.guest:<11}{row.bench:<14}{row.case:<19}{row.pages:>7}  {row.metric:<21}"
+		line = f"{row.guest:<11}{row.bench:<14}{row.case:<19}{row.pages:>7}  " \
+		       f"{row.metric:<21}"
 		for column in columns:
 			if column == "ratio":
 				value = ratio(values)

@@ -21,8 +21,9 @@ from guests.job import size
 ROWS = (("mprotect", "anon-4k", "1,16,512,4096", 1), ("fork", "anon-4k", "512", 1),
 	("munmap", "anon-4k", "512", 1))
 SMP_ROWS = (("mprotect", "anon-4k", "4096", 2),)
-HEAD = f"""# ns per page table entry by the host's clock, under TCG: median, least and most of one sample per boot, base and
-# series in turn. A change is what has p < {ALPHA} in the two-sided Mann-Whitney test, which compares ranks."""
+HEAD = f"""\
+# ns per page table entry by the host's clock: median, least and most of one sample per boot,
+# base and series in turn. A change has p < {ALPHA} in the two-sided Mann-Whitney test of ranks."""
 
 
 class Timed(NamedTuple):
@@ -56,15 +57,16 @@ def verdicts(samples: dict[str, list[dict[Timed, float]]]) -> list[dict]:
 	for timed in samples["base"][0]:
 		values = {k: [s[timed] for s in runs if timed in s] for k, runs in samples.items()}
 		row = timed.row
-		found.append({"guest": row.guest, "bench": row.bench, "case": f"{row.bench} {row.case}",
-			      "pages": row.pages, "threads": timed.threads,
-			      **compare(values["base"], values["series"]), "samples": values})
+		found.append({"guest": row.guest, "bench": row.bench,
+			      "case": f"{row.bench} {row.case}", "pages": row.pages,
+			      "threads": timed.threads, **compare(values["base"], values["series"]), "samples": values})
 	return found
 
 
 def text(found: list[dict]) -> str:
 	"""Return the text table of verdicts()."""
-	lines = [f"{'guest':<6}{'case':<20}{'pages':>5}{'threads':>8}{'base':>9}{'least':>9}{'most':>9}"
+	lines = [f"{'guest':<6}{'case':<20}{'pages':>5}{'threads':>8}"
+		 f"{'base':>9}{'least':>9}{'most':>9}"
 		 f"{'series':>10}{'least':>9}{'most':>9}{'ratio':>7}{'p':>8}  verdict"]
 	for r in found:
 		lines.append(f"{r['guest']:<6}{r['case']:<20}{r['pages']:>5}{r['threads']:>8}"

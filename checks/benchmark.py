@@ -28,10 +28,11 @@ def check_dist(tally):
 			assert name in done.stdout, f"nothing of {name}"
 
 
-def figure(results: list[Result], kernel: str, kind: str, metric: str = "instructions_per_pte") -> float:
-	"""Return one figure at TRACED_PAGES of the RO/RW toggle; raises ToolError if there is none."""
-	return one(results, bench="mprotect", case="anon-4k", pages=TRACED_PAGES, metric=metric, guest=kind,
-		   kernel=kernel).value
+def figure(results: list[Result], kernel: str, kind: str,
+	   metric: str = "instructions_per_pte") -> float:
+	"""Return one figure at TRACED_PAGES of the RO/RW toggle; raises ToolError if it is missing."""
+	return one(results, bench="mprotect", case="anon-4k", pages=TRACED_PAGES, metric=metric,
+		   guest=kind, kernel=kernel).value
 
 
 def check_bench(tally):

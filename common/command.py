@@ -97,7 +97,7 @@ def log_command(argv, cwd=None, env=None):
 
 
 def log_note(text: str) -> None:
-	"""Append to build/log/commands.log, as a comment, what is done without a command; echo it if V=1."""
+	"""Append to commands.log, as a comment, what is done without a command; echo it if V=1."""
 	_append(f"# {text}")
 	if verbose():
 		print(f"# {text}", file=sys.stderr, flush=True)

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.command import ROOT, ToolError, main, run
+from common.command import EXIT_TESTS, ROOT, ToolError, main, run
 from common.result import Result
 from series import patches
 from series.figures import PLACEHOLDER, TABLE, figure, load
@@ -31,25 +31,27 @@ from series.figures import PLACEHOLDER, TABLE, figure, load
 PAGES = Path("bench") / "results" / "figures"
 NUMBER = r"-?\d+(?:\.\d+)?"
 # A paragraph is about measurements if it has one of these words, or columns of numbers.
-MEASURED = re.compile(r"\binstructions?\b|\bhypercalls?\b|\bcycles?\b|\bper (?:pte|page|entry|method|alloc)\b"
+MEASURED = re.compile(r"\binstructions?\b|\bhypercalls?\b|\bcycles?\b"
+		      r"|\bper (?:pte|page|entry|method|alloc)\b"
 		      r"|\bnanoseconds?\b|\bns\b|->|%|\bfaster\b|\bslower\b|\bexits?\b|\bfaults?\b"
 		      r"|\bratio\b|\bbase \| series\b", re.I)
 COLUMNS = re.compile(rf"\S {{2,}}{NUMBER}(?: {{2,}}|\s*$)", re.M)
-# What a number may be besides a figure: an amount of work, a version, the name of something, a year.
-UNITS = (r"(?:(?:touched|small|equal|large|base|dirty|anonymous|mmu_update|consecutive|of|the|its)\s+)*"
-	 r"(?:pages?|entr(?:y|ies)|bytes?|[KMG]iB|[KMG]B|ptes|v?CPUs?|threads?|cores|bits?|words?|cases?|subtests"
-	 r"|requests?|patch(?:es)?|guests?|runs?|rounds?|s|seconds?|minutes?|hours|columns|nodes|tests?|tasks?"
-	 r"|kernels|folios?|machines?|VMs?|slots?)\b")
-NAMES = re.compile(r"(?:\b(?:Linux|gcc|clang|Xen|QEMU|Debian(?:'s)?|patch(?:es)?|version|commit|EPYC|Python)|\bp <"
-		   r"|\b(?:19|20)\d\d-|[ \"]-\w) $", re.I)
+# What a number may be besides a figure: an amount of work, a version, a name, a year.
+UNITS = (r"(?:(?:touched|small|equal|large|base|dirty|anonymous|mmu_update|consecutive|of|the)\s+)*"
+	 r"(?:pages?|entr(?:y|ies)|bytes?|[KMG]iB|[KMG]B|ptes|v?CPUs?|threads?|cores|bits?|words?"
+	 r"|cases?|subtests|requests?|patch(?:es)?|guests?|runs?|rounds?|s|seconds?|minutes?|hours"
+	 r"|columns|nodes|tests?|tasks?|kernels|folios?|machines?|VMs?|slots?)\b")
+NAMES = re.compile(r"(?:\b(?:Linux|gcc|clang|Xen|QEMU|Debian(?:'s)?|patch(?:es)?|version|commit"
+		   r"|EPYC|Python)|\bp <|\b(?:19|20)\d\d-|[ \"]-\w) $", re.I)
 YEAR = re.compile(r"(?:\b(?:in|of|since|until)|[A-Z][a-z]+) (?:19|20)\d\d$")
-CANDIDATE = re.compile(rf"(?<![\w./:#+^<\[=,-])({NUMBER})(?![\w.:/,]*\w)(?!\s*{UNITS})(?!-\w)", re.I)
+CANDIDATE = re.compile(rf"(?<![\w./:#+^<\[=,-])({NUMBER})(?![\w.:/,]*\w)(?!\s*{UNITS})(?!-\w)",
+		       re.I)
 CODE = re.compile(r"^(?: {4}|\t).*$|`[^`\n]*`", re.M)	# in a page
 
 
 @dataclass
 class Entry:
-	"""A line of a file of figures: what stands in a text, and what it says, or why it can't be looked up."""
+	"""An entry of a file of figures: what stands in a text, or a @reason to pass over it."""
 	label: str		# file and line, for errors
 	where: str
 	text: str
@@ -59,21 +61,24 @@ class Entry:
 	def pattern(self) -> re.Pattern:
 		"""Return a pattern of the text that has a group for each figure."""
 		parts = re.split(r"\s+", PLACEHOLDER.sub("\0", self.text))
-		return re.compile(r"\s+".join(f"({NUMBER})".join(map(re.escape, p.split("\0"))) for p in parts))
+		return re.compile(r"\s+".join(f"({NUMBER})".join(map(re.escape, part.split("\0")))
+					     for part in parts))
 
 	def values(self, results: list[Result]) -> list[float]:
 		"""Return what the results say for each figure."""
 		try:
-			return [figure(results, *m.groups()[:3]) for m in PLACEHOLDER.finditer(self.text)]
+			return [figure(results, *match.groups()[:3])
+				for match in PLACEHOLDER.finditer(self.text)]
 		except ToolError as error:
 			raise ToolError(f"{self.label}: {error}") from error
 
 
 @dataclass
 class Text:
-	"""A message, a cover letter or a page; @name for errors, @where for entries: what they name is part of it.
+	"""A message, a cover letter or a page; @name for errors.
 
-	What matches @quoted, such as code in a page, has no figures but those of entries.
+	What an entry names is a part of @where. What matches @quoted, such as code in a page,
+	has no figures but those of entries.
 	"""
 	name: str
 	where: str
@@ -84,7 +89,10 @@ class Text:
 
 
 def read_entries(path: Path, root: Path = ROOT) -> list[Entry]:
-	"""Return the entries of a file of figures, [] if there is none; raises ToolError if it is malformed."""
+	"""Return the entries of a file of figures, [] if it is not there.
+
+	Raises ToolError if it is malformed.
+	"""
 	found: list[Entry] = []
 	for number, line in enumerate(path.read_text().splitlines() if path.is_file() else (), 1):
 		label = f"{path.relative_to(root)}:{number}"
@@ -92,18 +100,20 @@ def read_entries(path: Path, root: Path = ROOT) -> list[Entry]:
 			continue
 		if line[0].isspace():
 			if not found:
-				raise ToolError(f"{label}: an indented line continues an entry, and there is none")
+				raise ToolError(f"{label}: an indented line continues an entry, "
+						"and there is none")
 			found[-1].text += f" {line.strip()}"
 			continue
 		where, colon, text = line.partition(": ")
 		if not colon or " " in where:
-			raise ToolError(f"{label}: '{line}' is not \"<patch, cover or page>: <text>\"")
+			raise ToolError(f"{label}: '{line}' is not "
+					"\"<patch, cover or page>: <text>\"")
 		found.append(Entry(label, where, text.strip(), ""))
 	for entry in found:
 		entry.text, _, entry.reason = map(str.strip, entry.text.partition(" # "))
 		if bool(PLACEHOLDER.search(entry.text)) == bool(entry.reason):
-			raise ToolError(f"{entry.label}: an entry has placeholders, or a reason after \" # \" "
-					"why the results don't have its figures")
+			raise ToolError(f"{entry.label}: an entry has placeholders, or a reason "
+					"after \" # \" why the results don't have its figures")
 	return found
 
 
@@ -113,34 +123,44 @@ def exact(typed: str, value: float) -> bool:
 	return abs(float(typed) - value) <= half * (1 + 1e-9)
 
 
+def rounded(typed: str, value: float) -> str:
+	"""Return @value with as many digits after the point as are @typed."""
+	return f"{value:.{len(typed.partition('.')[2])}f}"
+
+
+def untied(text: str) -> Iterator[tuple[str, str]]:
+	"""Yield (number, line) of what looks like a measured figure in @text."""
+	for paragraph in re.split(r"\n\s*\n", text):
+		if not MEASURED.search(paragraph) and not COLUMNS.search(paragraph):
+			continue
+		for match in CANDIDATE.finditer(paragraph):
+			before, after = paragraph[:match.start()], paragraph[match.end():]
+			flat = re.sub(r"\s+", " ", before)
+			digit = len(match[1]) == 1 and not re.match(r"\s*(?:%|->)", after)
+			if not (digit or NAMES.search(flat) or YEAR.search(flat + match[1])):
+				yield match[1], paragraph.splitlines()[before.count("\n")].strip()
+
+
 def judge(text: Text, results: list[Result]) -> list[str]:
 	"""Return what is wrong with the figures of one text, a sentence each."""
 	wrong, rest = [], text.text
 	for entry in text.entries:
-		matches = list(entry.pattern().finditer(text.text))
-		entry.found |= bool(matches)
-		for match in matches:
-			for typed, value in zip(match.groups(), entry.values(results)):
-				if not exact(typed, value):
-					digits = len(typed.partition(".")[2])
-					wrong.append(f"{text.name} says {typed} where {entry.label} has {value:.{digits}f}: "
-						     f"'{' '.join(match[0].split())}'")
-			# Same length, so that places stay.
-			rest = rest[:match.start()] + re.sub(r"\d", "x", match[0]) + rest[match.end():]
+		values = entry.values(results)
+		for match in entry.pattern().finditer(text.text):
+			entry.found = True
+			for typed, value in zip(match.groups(), values):
+				if exact(typed, value):
+					continue
+				wrong.append(f"{text.name} says {typed} where {entry.label} has "
+					     f"{rounded(typed, value)}: "
+					     f"'{' '.join(match[0].split())}'")
+			# Of the same length, so that places stay.
+			tied = re.sub(r"\d", "x", match[0])
+			rest = rest[:match.start()] + tied + rest[match.end():]
 	if text.quoted:
 		rest = text.quoted.sub("", rest)
-	for paragraph in re.split(r"\n\s*\n", rest):
-		if not MEASURED.search(paragraph) and not COLUMNS.search(paragraph):
-			continue
-		for match in CANDIDATE.finditer(paragraph):
-			number = match[1]
-			before = re.sub(r"\s+", " ", paragraph[:match.start()])
-			bare = len(number) == 1 and not re.match(r"\s*%|\s*->", paragraph[match.end():])
-			if bare or NAMES.search(before) or YEAR.search(before + number):
-				continue
-			line = paragraph[:match.start()].count("\n")
-			wrong.append(f"{text.name} has a figure that is in no entry, {number}: "
-				     f"'{paragraph.splitlines()[line].strip()}'")
+	wrong += [f"{text.name} has a figure that is in no entry, {number}: '{line}'"
+		  for number, line in untied(rest)]
 	return wrong
 
 
@@ -159,28 +179,33 @@ def of_topic(topic: str, root: Path = ROOT) -> tuple[list[Text], list[Entry]]:
 
 def of_pages(names: list[str], root: Path = ROOT) -> tuple[list[Text], list[Entry]]:
 	"""Return (the pages @names, entries of their file)."""
-	return [Text(n, n, (root / n).read_text(), root / n, CODE) for n in names], read_entries(root / PAGES, root)
+	texts = [Text(name, name, (root / name).read_text(), root / name, CODE) for name in names]
+	return texts, read_entries(root / PAGES, root)
 
 
 def pages() -> list[str]:
 	"""Return the names of the repository's pages."""
-	out = run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", "*.md", "*.rst"], cwd=ROOT)
-	return [n for n in out.stdout.splitlines() if (ROOT / n).is_file()]
+	out = run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "--",
+		   "*.md", "*.rst"], cwd=ROOT).stdout
+	return [name for name in out.splitlines() if (ROOT / name).is_file()]
 
 
 def tie(texts: list[Text], entries: list[Entry]) -> list[str]:
-	"""Give each text its entries; return what is wrong: entries that name no text, or several."""
+	"""Give each text its entries; return which of them name no text, or several."""
 	wrong = []
 	for entry in entries:
-		named = [t for t in texts if entry.where == t.where] or [t for t in texts if entry.where in t.where]
+		named = [t for t in texts if entry.where == t.where] \
+			or [t for t in texts if entry.where in t.where]
 		if len(named) == 1:
 			named[0].entries.append(entry)
 		else:
-			wrong.append(f"{entry.label}: {entry.where} names {' '.join(t.where for t in named) or 'nothing'}")
+			names = " ".join(t.where for t in named) or "nothing"
+			wrong.append(f"{entry.label}: {entry.where} names {names}")
 	return wrong
 
 
-def check(texts: list[Text], entries: list[Entry], results: list[Result]) -> list[tuple[str, list[str]]]:
+def check(texts: list[Text], entries: list[Entry],
+	  results: list[Result]) -> list[tuple[str, list[str]]]:
 	"""Return [(name, what is wrong)] of each text, and of the entries."""
 	lost = tie(texts, entries)
 	found = [(text.name, judge(text, results)) for text in texts]
@@ -196,12 +221,18 @@ def every(root: Path = ROOT) -> Iterator[tuple[str, list[Text], list[Entry]]]:
 	yield ("pages", *of_pages(pages(), root))
 
 
+def complaints(root: Path = ROOT) -> Iterator[tuple[str, list[str]]]:
+	"""Yield (name, what is wrong) of each text, and of each file of figures."""
+	results = load(root)
+	for name, texts, entries in every(root):
+		for what, wrong in check(texts, entries, results):
+			yield f"{name}: entries" if what == "entries" else what, wrong
+
+
 def figures():
 	"""Figures of messages, cover letters and pages are those of bench/results/results.json."""
-	results = load()
-	for name, texts, entries in every():
-		for what, wrong in check(texts, entries, results):
-			yield f"{name}: entries" if what == "entries" else what, not wrong, "; ".join(wrong)
+	for what, wrong in complaints():
+		yield what, not wrong, "; ".join(wrong)
 
 
 def fixed(text: Text, content: str, results: list[Result]) -> str:
@@ -216,16 +247,20 @@ def fixed(text: Text, content: str, results: list[Result]) -> str:
 				typed, value = match[group], values[group - 1]
 				if exact(typed, value):
 					continue
-				new = f"{value:.{len(typed.partition('.')[2])}f}"
-				head, tail = content[:match.start(group)], content[match.end(group):]
-				while len(new) > len(typed) and head.endswith("  "):
-					head, typed = head[:-1], f" {typed}"
-				content = head + new.rjust(len(typed) if head.endswith("  ") else 0) + tail
+				new = rounded(typed, value)
+				head = content[:match.start(group)]
+				tail = content[match.end(group):]
+				width = len(typed)
+				while len(new) > width and head.endswith("  "):
+					head, width = head[:-1], width + 1
+				if head.endswith("  "):
+					new = new.rjust(width)
+				content = head + new + tail
 	return content
 
 
 def fix(root: Path = ROOT) -> list[Path]:
-	"""Type the figures of the committed results into messages and pages; return the files that changed."""
+	"""Type the figures of the committed results into texts; return the files that changed."""
 	results, changed = load(root), []
 	for _, texts, entries in every(root):
 		tie(texts, entries)
@@ -241,14 +276,16 @@ def fix(root: Path = ROOT) -> list[Path]:
 def _main():
 	parser = argparse.ArgumentParser(description=__doc__,
 					 formatter_class=argparse.RawDescriptionHelpFormatter)
-	parser.add_argument("--fix", action="store_true", help="correct messages and pages; then 'make tree'")
+	parser.add_argument("--fix", action="store_true",
+			    help="correct messages and pages; then 'make tree'")
 	if parser.parse_args().fix:
 		for path in fix():
 			print(path.relative_to(ROOT))
 		return 0
-	bad = [line for _, texts, entries in every() for _, wrong in check(texts, entries, load()) for line in wrong]
-	print("\n".join(bad))
-	return 1 if bad else 0
+	bad = [line for _, wrong in complaints() for line in wrong]
+	for line in bad:
+		print(line)
+	return EXIT_TESTS if bad else 0
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ def compile_static(source: Path, name: str, *flags: str, headers: tuple[Path, ..
 	Nothing is done if that is newer than @source and the @headers of ours that it includes.
 	"""
 	out = build_dir() / "guests" / name
-	if out.is_file() and all(out.stat().st_mtime > p.stat().st_mtime for p in (source, *headers)):
+	newest = max(path.stat().st_mtime for path in (source, *headers))
+	if out.is_file() and out.stat().st_mtime > newest:
 		return out
 	with replaced(out) as tmp:
 		run(["gcc", "-O2", "-Wall", "-static", *flags, "-o", tmp, source])

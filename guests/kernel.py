@@ -63,7 +63,8 @@ def output(kernel, config):
 
 def fragments(kernel, config):
 	"""Return the names of the fragments that make up @config for @kernel."""
-	extra = (SERIES_ONLY,) if kernel == "series" and (FRAGMENT_DIR / f"{SERIES_ONLY}.config").is_file() else ()
+	mine = kernel == "series" and (FRAGMENT_DIR / f"{SERIES_ONLY}.config").is_file()
+	extra = (SERIES_ONLY,) if mine else ()
 	return (*CONFIG_SETS[config], *extra)
 
 

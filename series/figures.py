@@ -77,7 +77,8 @@ def figure(results: list[Result], place: str, pages: str, kernel: str) -> float:
 		return one(results, **fields, kernel=kernel).value
 	first, second = (one(results, **fields, kernel=k).value for k in (match[1], match[3]))
 	if not second:
-		raise ToolError(f"{{{place}:{pages}:{kernel}}} divides by 0, the figure of {match[3]}")
+		raise ToolError(f"{{{place}:{pages}:{kernel}}} divides by 0, "
+				f"the figure of {match[3]}")
 	ratio = first / second
 	return {"/": ratio, "+%": 100 * (ratio - 1), "-%": 100 * (1 - ratio)}[match[2]]
 
@@ -89,7 +90,10 @@ def digits_for(value: float) -> int:
 
 @dataclass
 class Table:
-	"""A table of a text: @columns kernels per cell, each @width wide, figures with @digits or as they deserve."""
+	"""A table of a text: each cell has a column of @width for each of @kernels.
+
+	Figures have @digits after the point, or as many as they deserve if it is None.
+	"""
 	kernels: list[str]
 	width: int
 	digits: int | None
@@ -97,14 +101,19 @@ class Table:
 
 	@classmethod
 	def parse(cls, options: str, body: str) -> "Table":
-		"""Read the first line's @options and the @body of a block; raises ToolError if they are malformed."""
+		"""Read the first line's @options and the @body of a block.
+
+		Raises ToolError if they are malformed.
+		"""
 		given = dict(word.partition("=")[::2] for word in options.split())
 		unknown = given.keys() - {"kernels", "width", "digits"}
 		if unknown:
-			raise ToolError(f"table: unknown option '{sorted(unknown)[0]}': known are kernels= width= digits=")
+			raise ToolError(f"table: unknown option '{min(unknown)}': "
+					"known are kernels= width= digits=")
 		for name in ("kernels", "width"):
 			if not given.get(name):
-				raise ToolError(f"table: {name}= is missing: {{table kernels=base,series width=9")
+				raise ToolError(f"table: {name}= is missing: "
+						"{table kernels=base,series width=9")
 		for name in ("width", "digits"):
 			if not given.get(name, "0").isdigit():
 				raise ToolError(f"table: {name}={given[name]} is not a number")
@@ -115,12 +124,14 @@ class Table:
 		for line in lines:
 			if line.count('"') % 2:
 				raise ToolError(f"table: row '{line.strip()}': a quote has no end")
-		return cls([k for k in given["kernels"].split(",") if k], int(given["width"]), digits, lines)
+		kernels = [k for k in given["kernels"].split(",") if k]
+		return cls(kernels, int(given["width"]), digits, lines)
 
 	def number(self, value: float, kernel: str) -> str:
 		"""Return a figure as text."""
 		compared = kernel == "ratio" or TWO_KERNELS.fullmatch(kernel)
-		return f"{value:.{digits_for(value) if compared or self.digits is None else self.digits}f}"
+		digits = digits_for(value) if compared or self.digits is None else self.digits
+		return f"{value:.{digits}f}"
 
 	def heading(self, row: str, cell: str) -> str:
 		"""Return a cell of quoted words as text."""
@@ -130,13 +141,15 @@ class Table:
 			return "".join(self.column(row, word) for word in words)
 		if len(words) == 1 and len(words[0]) < columns * self.width:
 			return words[0].center(columns * self.width)
-		raise ToolError(f"table: row '{row.strip()}': {cell} has {len(words)} words for {columns} columns of "
-				f"{self.width}: it takes one or {columns} that fit in")
+		raise ToolError(f"table: row '{row.strip()}': {cell} has {len(words)} words for "
+				f"{columns} columns of {self.width}: it takes one or {columns} "
+				"that fit in")
 
 	def column(self, row: str, text: str) -> str:
-		"""Return @text in a column; raises ToolError if it does not fit in with a space before it."""
+		"""Return @text in a column; raises ToolError unless it leaves a space before it."""
 		if len(text) >= self.width:
-			raise ToolError(f"table: row '{row.strip()}': '{text}' does not fit into width={self.width}")
+			raise ToolError(f"table: row '{row.strip()}': '{text}' does not fit into "
+					f"width={self.width}")
 		return text.rjust(self.width)
 
 	def cell(self, row: str, cell: str, results: list[Result]) -> str:
@@ -145,8 +158,10 @@ class Table:
 			return self.heading(row, cell)
 		place, colon, pages = cell.partition(":")
 		if not colon:
-			raise ToolError(f"table: row '{row.strip()}': '{cell}' is neither place:pages nor quoted words")
-		return "".join(self.column(row, self.number(figure(results, place, pages, k), k)) for k in self.kernels)
+			raise ToolError(f"table: row '{row.strip()}': '{cell}' is neither "
+					"place:pages nor quoted words")
+		return "".join(self.column(row, self.number(figure(results, place, pages, k), k))
+			       for k in self.kernels)
 
 	@staticmethod
 	def label(cell: str) -> str:
@@ -155,19 +170,21 @@ class Table:
 		return quoted[1] + quoted[2] if quoted else cell.rstrip()
 
 	def render(self, results: list[Result]) -> str:
-		"""Return the table's text; raises ToolError for what is malformed, unknown, or too wide."""
+		"""Return the table as text; raises ToolError for a malformed or too wide row."""
 		split = [CELL_END.split(line) for line in self.lines]
 		labels = [self.label(label) for label, *_ in split]
 		spare = min((len(l) - len(l.lstrip()) for l in labels if l), default=0)
 		rows = [(label[spare:], [c.strip() for c in cells], line)
 			for label, (_, *cells), line in zip(labels, split, self.lines)]
 		width = max(len(label) for label, _, _ in rows)
-		lines = [(INDENT + label.ljust(width) + "".join(self.cell(line, c, results) for c in cells)).rstrip()
-			 for label, cells, line in rows]
+		lines = []
+		for label, cells, line in rows:
+			columns = "".join(self.cell(line, cell, results) for cell in cells)
+			lines.append((INDENT + label.ljust(width) + columns).rstrip())
 		wide = max(lines, key=len)
 		if len(wide) > COLUMNS:
-			raise ToolError(f"table: '{wide.strip()}' has {len(wide)} columns, {COLUMNS} is the most: "
-					"make width= or the labels smaller")
+			raise ToolError(f"table: '{wide.strip()}' has {len(wide)} columns, "
+					f"{COLUMNS} is the most: make width= or the labels smaller")
 		return "\n".join(lines) + "\n"
 
 
@@ -177,9 +194,10 @@ def has_figures(text: str) -> bool:
 
 
 def fill(text: str, root: Path = ROOT) -> str:
-	"""Return @text with its tables and placeholders replaced; results are read only if there are some.
+	"""Return @text with its tables and placeholders replaced.
 
-	Raises ToolError for a figure that the committed results don't have, and for a malformed table.
+	Results are read only if there are some. Raises ToolError for a figure that the
+	committed results don't have, and for a malformed table.
 	"""
 	results = load(root) if has_figures(text) else []
 
@@ -190,7 +208,8 @@ def fill(text: str, root: Path = ROOT) -> str:
 
 	text = TABLE.sub(lambda match: Table.parse(match[1], match[2]).render(results), text)
 	if match := TABLE_START.search(text):
-		raise ToolError(f"table: '{match[0]}' has no end: a line with a closing brace alone")
+		raise ToolError(f"table: '{match[0]}' has no end: "
+				"a line with a closing brace alone")
 	return PLACEHOLDER.sub(number, text)
 
 
