@@ -133,35 +133,42 @@ class Table:
 		digits = digits_for(value) if compared or self.digits is None else self.digits
 		return f"{value:.{digits}f}"
 
-	def heading(self, row: str, cell: str) -> str:
-		"""Return a cell of quoted words as text."""
+	def heading(self, row: str, cell: str) -> list[str]:
+		"""Return a cell of quoted words as columns: one, or one for each kernel."""
 		words = re.findall(r'"([^"]*)"', cell)
 		columns = len(self.kernels)
 		if len(words) == columns:
-			return "".join(self.column(row, word) for word in words)
+			return [self.column(row, word) for word in words]
 		if len(words) == 1 and len(words[0]) < columns * self.width:
-			return words[0].center(columns * self.width)
+			return [words[0].center(columns * self.width)]
 		raise ToolError(f"table: row '{row.strip()}': {cell} has {len(words)} words for "
 				f"{columns} columns of {self.width}: it takes one or {columns} "
 				"that fit in")
 
 	def column(self, row: str, text: str) -> str:
-		"""Return @text in a column; raises ToolError unless it leaves a space before it."""
-		if len(text) >= self.width:
+		"""Return @text in a column; raises ToolError if it does not fit in."""
+		if len(text) > self.width:
 			raise ToolError(f"table: row '{row.strip()}': '{text}' does not fit into "
 					f"width={self.width}")
 		return text.rjust(self.width)
 
-	def cell(self, row: str, cell: str, results: list[Result]) -> str:
-		"""Return the columns of one cell as text."""
+	def joined(self, row: str, text: str, column: str) -> str:
+		"""Return @text and the next @column; raises ToolError if there is no space between."""
+		if text[-1].isspace() or column[0].isspace():
+			return text + column
+		raise ToolError(f"table: row '{row.strip()}': '{column}' does not fit into "
+				f"width={self.width} with a space before it")
+
+	def cell(self, row: str, cell: str, results: list[Result]) -> list[str]:
+		"""Return the columns of one cell."""
 		if cell.startswith('"'):
 			return self.heading(row, cell)
 		place, colon, pages = cell.partition(":")
 		if not colon:
 			raise ToolError(f"table: row '{row.strip()}': '{cell}' is neither "
 					"place:pages nor quoted words")
-		return "".join(self.column(row, self.number(figure(results, place, pages, k), k))
-			       for k in self.kernels)
+		return [self.column(row, self.number(figure(results, place, pages, kernel), kernel))
+			for kernel in self.kernels]
 
 	@staticmethod
 	def label(cell: str) -> str:
@@ -179,8 +186,10 @@ class Table:
 		width = max(len(label) for label, _, _ in rows)
 		lines = []
 		for label, cells, line in rows:
-			columns = "".join(self.cell(line, cell, results) for cell in cells)
-			lines.append((INDENT + label.ljust(width) + columns).rstrip())
+			text = INDENT + label.ljust(width)
+			for column in (c for cell in cells for c in self.cell(line, cell, results)):
+				text = self.joined(line, text, column)
+			lines.append(text.rstrip())
 		wide = max(lines, key=len)
 		if len(wide) > COLUMNS:
 			raise ToolError(f"table: '{wide.strip()}' has {len(wide)} columns, "

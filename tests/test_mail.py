@@ -206,7 +206,7 @@ class Figures(Refusals, FakeCase):
                 | "7.3.4" "series" "ratio"
   mprotect()
     "16 | small" | bare:16
-    none         | "-" "-" "-"
+    none         | "-" "" "123456789"
 }
 
 After, {bare:16:base}.
@@ -219,7 +219,7 @@ After, {bare:16:base}.
 			"                  7.3.4   series    ratio",
 			"  mprotect()",
 			"    16 | small      524      291    0.554",
-			"    none              -        -        -",
+			"    none              -         123456789",
 			"", "After, 524."])
 
 	def test_digits_of_a_table_are_not_those_of_ratios(self):
