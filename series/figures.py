@@ -4,7 +4,7 @@
 A text names a figure as {guest:pages:kernel}, for instance {bare:4096:base}: the
 instructions per pte of mprotect() on anonymous 4 KiB pages. Another benchmark is
 named after the guest, {guest/bench/case/metric:pages:kernel}; parts that are left
-out or empty have the values just said.
+out or empty have the values just said. The figures of places with & between are added.
 
 In place of one kernel, "ratio" is series divided by base, "topic3/base" one divided
 by the other, "topic3+%base" by how many percent the first is more, "topic3-%base" by
@@ -71,11 +71,13 @@ def figure(results: list[Result], place: str, pages: str, kernel: str) -> float:
 
 	Raises ToolError with the known values of the first part that has no match.
 	"""
-	fields = wanted(place, pages)
+	def of(name: str) -> float:
+		return sum(one(results, **wanted(p, pages), kernel=name).value for p in place.split("&"))
+
 	match = TWO_KERNELS.fullmatch("series/base" if kernel == "ratio" else kernel)
 	if not match:
-		return one(results, **fields, kernel=kernel).value
-	first, second = (one(results, **fields, kernel=k).value for k in (match[1], match[3]))
+		return of(kernel)
+	first, second = of(match[1]), of(match[3])
 	if not second:
 		raise ToolError(f"{{{place}:{pages}:{kernel}}} divides by 0, "
 				f"the figure of {match[3]}")

@@ -196,6 +196,8 @@ class Figures(Refusals, FakeCase):
 		for kernel, says in (("series/base", "0.554"), ("base/series|0.2", "1.80"), ("base+%series|0.1", "80.4"),
 				     ("series-%base|0.1", "44.6")):
 			self.assertEqual(self.fill(f"{{:16:{kernel}}}"), says)
+		self.assertEqual(self.fill("{bare&/mprotect:16:base|0.2}"), "1048.58")
+		self.refused("guest 'xen' is unknown", self.fill, "{bare&xen:16:base}")
 		self.refused("kernel 'best' is unknown", self.fill, "{:16:best/base}")
 		self.refused("bad placeholder", self.fill, "{bare:all:base}")
 
