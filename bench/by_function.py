@@ -69,16 +69,18 @@ def profile(kernel, name, bench="mprotect", case="anon-4k", pages=PAGES):
 
 def results(profiles: list[dict]) -> list[Result]:
 	"""Return what of profile.json belongs into results.json."""
+	def result(item: dict, metric: str, value: float, digits: int) -> Result:
+		return Result(item["kernel"], item["guest"], item["bench"], item["case"],
+			      item["pages"], metric, round(value, digits))
+
 	found = []
 	for item in profiles:
-		head = [item[k] for k in ("kernel", "guest", "bench", "case", "pages")]
 		# Not locked_per_call: an interrupt in the few rounds recorded would change it.
-		found.append(Result(*head, "locked_per_pte", round(item["locked_per_pte"], 4)))
+		found.append(result(item, "locked_per_pte", item["locked_per_pte"], 4))
 		if item["guest"].startswith("xen"):
-			found.append(Result(*head, "hypervisor_instructions_per_pte",
-					    round(item["hypervisor"], 2)))
-			found.append(Result(*head, "traps_to_hypervisor_per_pte",
-					    round(item["entries"].get("trap", 0), 4)))
+			found.append(result(item, "hypervisor_instructions_per_pte", item["hypervisor"], 2))
+			found.append(result(item, "traps_to_hypervisor_per_pte",
+					    item["entries"].get("trap", 0), 4))
 	return found
 
 

@@ -34,6 +34,13 @@ def ratio(values: dict[str, float]) -> float | None:
 	return series / base if base and series is not None else None
 
 
+def ratio_text(value: float | None) -> str:
+	"""Return a ratio as text that fits into its column."""
+	if value is None:
+		return "-"
+	return f"{value:.3f}" if value < 100 else f"{value:.0f}"
+
+
 def table(results: list[Result]) -> str:
 	"""Return the text table of @results."""
 	names = ordered(results)
@@ -52,7 +59,7 @@ def table(results: list[Result]) -> str:
 		for column in columns:
 			if column == "ratio":
 				value = ratio(values)
-				line += f"{value:.3f}".rjust(8) if value is not None else "-".rjust(8)
+				line += ratio_text(value).rjust(8)
 			else:
 				line += number(values.get(column)).rjust(12 if "-" in column else 10)
 		lines.append(line)

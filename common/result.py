@@ -75,9 +75,11 @@ class Result:
 
 
 REQUIRED = {f.name for f in fields(Result) if f.default is MISSING}
-TYPES = {"kernel": str, "guest": str, "bench": str, "case": str, "metric": str, "pages": int,
-	 "runs": int, "threads": int, "value": (int, float), "min": (int, float),
-	 "max": (int, float)}
+TYPES: dict[str, type | tuple[type, ...]] = {
+	"kernel": str, "guest": str, "bench": str, "case": str, "metric": str, "pages": int,
+	"value": (int, float), "min": (int, float), "max": (int, float),
+	"runs": int, "threads": int,
+}
 
 
 def from_words(words: list[str], kernel: str, guest: str) -> Result:

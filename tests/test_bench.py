@@ -287,6 +287,10 @@ class Report(BenchCase):
 		row = table.table([result("base", 3.0), result("series", 1.5), result("base", 2.0, pages=1)]).splitlines()[2]
 		self.assertEqual(row.split()[-3:], ["2.0000", "-", "-"])
 
+	def test_large_ratios_stay_in_their_column(self):
+		row = table.table([result("base", 0.001), result("series", 1.001)]).splitlines()[1]
+		self.assertEqual(row.split()[-3:], ["0.0010", "1.0010", "1001"])
+
 	def test_worse_is_worse_by_more_than_noise(self):
 		self.assertEqual([r.case for r, _, _ in table.worse(self.RESULTS)], ["slow<er>"])
 		self.assertEqual(table.worse([result("base", 100.0), result("series", 100.9)]), [])

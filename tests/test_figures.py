@@ -4,7 +4,7 @@ import unittest
 
 from common.command import EXIT_USAGE, ROOT, ToolError
 from common.result import Result, dump
-from gates import figures
+from gates import typed_figures as figures
 from series.figures import RESULTS
 from tests.miniature import FakeCase
 
