@@ -2,9 +2,10 @@
 """Tests of the gate of figures: a wrong figure is named, and so is one that nobody has tied to a fact."""
 import unittest
 
+from checks import suite
 from common.command import EXIT_USAGE, ROOT, ToolError
 from common.result import Result, dump
-from gates import typed_figures as figures
+from gates import run, typed_figures as figures
 from series.figures import RESULTS
 from tests.miniature import FakeCase
 
@@ -121,6 +122,10 @@ class Committed(unittest.TestCase):
 			for entry in entries:
 				with self.subTest(entry.label):
 					self.assertEqual(bool(entry.reason), not entry.values(results), name)
+
+	def test_make_test_runs_the_gate(self):
+		self.assertIs(run.GATES["figures"], figures.figures)
+		self.assertIn("figures", suite.PATCHES_GATES)
 
 	def test_the_pages_are_looked_at(self):
 		self.assertIn("README.md", figures.pages())
