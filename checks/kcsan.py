@@ -27,14 +27,14 @@ def reports(kernel, since):
 	return found
 
 
-def run_base(race, change_pte, seconds, options):
-	"""Run the races, torture and change_pte_test on the base, whatever comes of them but reports."""
+def run_base(race, stress, seconds, options):
+	"""Run the races, torture and @stress (change_pte_stress_test) on the base, for reports only."""
 	build("base", CONFIG)
 	for kind in MACHINES:
 		jobs = [("races", selftest_job(race, f"-s {seconds} -d /disk", DISK), race, {})]
 		if kind == "bare":
-			jobs.append(("stress", selftest_job(change_pte, f"-v 2 -t stress -s {60 * seconds}"), change_pte,
-				     {"svm": True, "accel": "tcg"}))
+			job = selftest_job(stress, f"-v 2 -s {60 * seconds}")
+			jobs.append(("stress", job, stress, {"svm": True, "accel": "tcg"}))
 		for what, job, program, more in jobs:
 			name = f"soak-base-{CONFIG}-{kind}-{what}"
 			guest(kind, "base", name, job, programs=[program], **options,
@@ -54,11 +54,11 @@ def own_functions():
 	return names
 
 
-def check_kcsan(tally, since, race, change_pte, options):
+def check_kcsan(tally, since, race, stress, options):
 	"""Judge the races of runs after the time @since: those in touched code that the base has not are bad.
 
 	The base is built and run only if there are any of the former. @race and
-	@change_pte are the selftests, @options those of a guest.
+	@stress are the selftests, @options those of a guest.
 	"""
 	own = own_functions()
 	series = reports("series", since)
@@ -66,7 +66,7 @@ def check_kcsan(tally, since, race, change_pte, options):
 	base = {}
 	if mine:
 		with tally.step("soak kcsan: the same on the base"):
-			run_base(race, change_pte, RACE_SECONDS, options)
+			run_base(race, stress, RACE_SECONDS, options)
 		base = reports("base", since)
 	with tally.step("soak kcsan: no data race in touched code that the base has not"):
 		assert own, "no object of the series' own"

@@ -12,6 +12,7 @@ RACE_SECONDS = 2	# per case
 MIGRATE_ROUNDS = 1	# of save, restore, one vCPU less and one more
 MIGRATE_SECONDS = 0.3	# per case of the race, which is repeated meanwhile
 MMUS = (("TDP MMU", ""), ("shadow paging", "kvm.tdp_mmu=0 kvm_amd.npt=0"), ("NPT, shadow MMU", "kvm.tdp_mmu=0"))
+CHANGE_PTE = ("change_pte_test", "change_pte_stress_test")
 STRESS_SECONDS = 30
 # A disk for what has to get there and back.
 DISK = "mke2fs /dev/ram1 > /dev/null && mkdir -p /disk && mount -t ext4 /dev/ram1 /disk || exit 1"
@@ -101,18 +102,22 @@ def check_migrate(tally):
 
 def check_change_pte(tally):
 	"""Change SPTEs in place, on each of KVM's MMUs, in a guest that runs KVM; then stress it."""
-	program = None
+	programs = []
 	with tally.step("change_pte: build"):
-		program = selftest("kvm", "x86/change_pte_test")
-	if not program:
+		programs = [selftest("kvm", f"x86/{name}") for name in CHANGE_PTE]
+	if not programs:
 		return
+	program, stress = programs
 	for title, append in MMUS:
 		lines = run_selftest(tally, f"change_pte {title}", "bare", program, "-s 0", svm=True,
+				     accel="tcg", append=append)
+		lines = run_selftest(tally, f"change_pte {title}", "bare", program, "", svm=True,
 				     accel="tcg", append=append)
 		if not append:
 			with tally.step("change_pte TDP MMU: no fault after COW nor KSM merge"):
 				quiet = [l for l in lines if re.match(
-					r"plain: read after (COW by the host|KSM merge):.* faults 0 ", l)]
+					r"# plain: read after (COW by the host|KSM merge):.* "
+					r"faults 0 ", l)]
 				assert len(quiet) == 2, f"{len(quiet)} of 2 lines without faults"
-	run_selftest(tally, "change_pte stress", "bare", program, f"-v 2 -t stress -s {STRESS_SECONDS}",
+	run_selftest(tally, "change_pte stress", "bare", stress, f"-v 2 -s {STRESS_SECONDS}",
 		     svm=True, accel="tcg")

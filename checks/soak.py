@@ -3,22 +3,22 @@
 
 CONFIG= names one or more of them, default kasan and debug:
   kasan  KASAN, lockdep, KVM's own proofs; swap and ageing at work; failing allocations;
-         on the metal only, Xen PV guests can't have KASAN
+         on bare metal only, Xen PV guests can't have KASAN
   debug  the same less KASAN, swap and ageing, what make test has
   kcsan  data races: those that the base shows as well don't count
-  rt     PREEMPT_RT; on the metal only, Xen PV takes page table locks with interrupts off
+  rt     PREEMPT_RT; on bare metal only, Xen PV takes page table locks with interrupts off
   up     no SMP, preemption anywhere
 
 Each, bare and under Xen: KUnit, the races of mprotect(), also while CPUs come and
 go and tasks are frozen, and torture; bare: change_pte_test with each of KVM's MMUs,
-whose stress test gets MINUTES= of time in all (default 15). A warning on the console
-ends a run.
+and change_pte_stress_test, which gets MINUTES= of time in all (default 15). A warning
+on the console ends a run.
 """
 import re
 import time
 
 from checks.kcsan import check_kcsan
-from checks.selftests import DISK, MMUS, run_selftest
+from checks.selftests import CHANGE_PTE, DISK, MMUS, run_selftest
 from checks.torture import torture
 from common.command import ROOT, main
 from common.settings import Parser
@@ -81,11 +81,12 @@ def check_torture(tally, config, kind):
 		lines = torture(kind, TORTURE_SECONDS, 1, starve=starve, **machine(config))
 		assert "torture: passed" in lines, f"{lines[-1:]}"
 		if starve:
-			assert any(re.search(r" [1-9]\d* refused for want", l) for l in lines), "no allocation failed"
+			assert any(re.search(r" [1-9]\d* refused for want", l) for l in lines), \
+				"no allocation failed"
 
 
-def check_change_pte(tally, config, program, minutes):
-	"""Run change_pte_test with each of KVM's MMUs, stress included."""
+def check_change_pte(tally, config, program, stress, minutes):
+	"""Run change_pte_test and its @stress test with each of KVM's MMUs."""
 	seconds = minutes * 60 // len(MMUS)
 	options = {**machine(config), "svm": True, "accel": "tcg"}
 	busy = config == "kasan"
@@ -93,9 +94,14 @@ def check_change_pte(tally, config, program, minutes):
 		options["append"] = append
 		run_selftest(tally, f"soak {config}: change_pte {title}", "bare", program, "-s 0", timeout=1800,
 			     **options)
+		options["append"] = append
+		run_selftest(tally, f"soak {config}: change_pte {title}", "bare", program, "",
+			     timeout=1800, **options)
 		name = f"soak {config}: change_pte stress {title}, {seconds} s"
-		lines = run_selftest(tally, name, "bare", program, f"-v {options['smp']} -t stress -s {seconds}",
-				     setup=SWAP if busy else "true", timeout=300 + seconds * SLOW, **options)
+		lines = run_selftest(tally, name, "bare", stress,
+				     f"-v {options['smp']} -s {seconds}",
+				     setup=SWAP if busy else "true",
+				     timeout=300 + seconds * SLOW, **options)
 		with tally.step(f"{name}: pages merged{', swapped and aged' if busy else ''} meanwhile"):
 			for what in (r"in place [1-9]", *((r"^\W*[1-9]\d* pages swapped out",
 							   r"^\W*[1-9]\d* generations") if busy else ())):
@@ -107,19 +113,20 @@ def check_soak(tally, config, minutes):
 	programs = []
 	with tally.step(f"soak {config}: build: series kernel, and selftests"):
 		build("series", config)
-		programs = [selftest("kvm", "x86/change_pte_test", config),
+		programs = [*(selftest("kvm", f"x86/{name}", config) for name in CHANGE_PTE),
 			    selftest("mm", "modify_prot_race", config)]
 	if not programs:
 		return
-	change_pte, race = programs
+	change_pte, stress, race = programs
 	start = time.time()
 	for kind in MACHINES if config not in METAL else ("bare",):
 		check_kunit(tally, config, kind)
 		check_race(tally, config, kind, race)
 		check_torture(tally, config, kind)
-	check_change_pte(tally, config, change_pte, minutes)
+	check_change_pte(tally, config, change_pte, stress, minutes)
 	if config == "kcsan":
-		check_kcsan(tally, start, race, change_pte, {k: v for k, v in machine(config).items() if k != "may_warn"})
+		check_kcsan(tally, start, race, stress,
+			    {k: v for k, v in machine(config).items() if k != "may_warn"})
 
 
 def _main():
