@@ -81,7 +81,7 @@ def check_torture(tally, config, kind):
 		lines = torture(kind, TORTURE_SECONDS, 1, starve=starve, **machine(config))
 		assert "torture: passed" in lines, f"{lines[-1:]}"
 		if starve:
-			assert any(re.search(r" [1-9]\d* refused for want", l) for l in lines), \
+			assert any(re.search(r" [1-9]\d* refused for lack", l) for l in lines), \
 				"no allocation failed"
 
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * init of the test guests: mounts what tests need, runs /job with busybox, says
- * how it ended and powers off. The line with MARKER is what tells the host that
- * a run is complete; a panic or a hang never prints it.
+ * init of the test guests: it mounts the file systems that tests need, runs /job
+ * with busybox, says how that ended, and powers off. The line with MARKER tells
+ * the host that the run is complete: a panic or a hang never prints it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -62,7 +62,7 @@ static int run_job(void)
 		execve(argv[0], argv, envp);
 		die("/bin/sh");
 	}
-	/* Orphans are ours too. */
+	/* Process 1 has to wait for orphans, too. */
 	do {
 		ended = wait(&status);
 	} while (ended != pid && (ended > 0 || errno == EINTR));
@@ -86,7 +86,7 @@ int main(void)
 	if (!access("/proc/xen", F_OK))
 		mount_fs("xenfs", "/proc/xen", 0);
 
-	/* The console's thread prints the last of the boot messages meanwhile. */
+	/* Let the console's thread print the last of the boot messages. */
 	usleep(500 * 1000);
 
 	status = run_job();

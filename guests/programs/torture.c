@@ -5,20 +5,21 @@
  *
  * Each process owns a range of pages and does what its random numbers say:
  * mprotect, pkey_mprotect, madvise, mremap, fork, soft-dirty, userfaultfd with
- * PAGEMAP_SCAN, KSM, reclaim, reads and writes. After each step some pages are
- * checked, now and then all of them:
+ * PAGEMAP_SCAN, KSM, reclaim, reads and writes. It checks some pages after each
+ * step, and all of them from time to time:
  *
  *  - an access faults if and only if protection or key forbid it;
  *  - a page holds what was written last, or zeroes, in parent and child;
- *  - a page that was written since the last clearing is soft-dirty, and is
- *    reported as written by PAGEMAP_SCAN. (More may be: both work by ranges.)
+ *  - a page that was written since the last clearing is soft-dirty, and
+ *    PAGEMAP_SCAN reports it as written. (It may report more pages, and more may
+ *    be soft-dirty: both work by ranges.)
  *
- * With -f, the kernel's allocations on behalf of these processes are made to fail
- * (CONFIG_FAULT_INJECTION; how often is up to debugfs): what fails for want of
- * memory is then asked for again.
+ * With -f, the kernel's allocations on behalf of these processes fail now and
+ * then (CONFIG_FAULT_INJECTION; debugfs says how often). A call that fails for
+ * lack of memory is then repeated.
  *
- * What a process does depends on nothing but the seed and its number, so a seed
- * that fails fails again, as far as timing (KSM, reclaim) does not matter.
+ * A process's steps depend on nothing but the seed and its number. So a seed that
+ * fails fails again, unless timing (KSM, reclaim) matters.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -42,7 +43,7 @@
 #include <linux/userfaultfd.h>
 
 #define PAGE		4096UL
-#define PAGES		640U		/* more than a page table has entries */
+#define PAGES		640U		/* more than one page table maps */
 #define WORDS		(PAGE / sizeof(uint64_t))
 #define TAGS		8		/* few contents, so that KSM finds some to merge */
 #ifndef MADV_COLLAPSE
@@ -51,7 +52,7 @@
 #define SOFT_DIRTY	(1ULL << 55)
 
 struct page {
-	uint64_t tag;		/* what it holds, 0 for zeroes */
+	uint64_t tag;		/* of its contents, 0 for zeroes */
 	int prot;
 	bool locked_out;	/* has the key that is denied */
 	bool dirtied;		/* since soft-dirty was cleared */
@@ -71,9 +72,9 @@ static unsigned int number, seconds = 10, processes = 4;
 static bool ksm = true, starve;
 static int pagemap = -1, clear_refs = -1, make_it_fail = -1, uffd = -1, pkey = -1;
 static bool soft_dirty;
-static uint64_t refusals;	/* for want of memory */
+static uint64_t refusals;	/* for lack of memory */
 static sigjmp_buf escape;
-static volatile bool expecting;	/* a fault may be right */
+static volatile bool expecting;	/* a fault is possible here */
 
 static void fail(const char *fmt, ...)
 {
@@ -89,7 +90,7 @@ static void fail(const char *fmt, ...)
 	_exit(1);
 }
 
-/* Whether a call that returned -1 is to be repeated. */
+/* Return whether a call has failed for lack of memory and is to be repeated. */
 static bool again(long result)
 {
 	if (result != -1 || !starve || (errno != ENOMEM && errno != EAGAIN && errno != EFAULT))
@@ -98,7 +99,7 @@ static bool again(long result)
 	return true;
 }
 
-/* All calls here may be repeated if they fail half-way. */
+/* Repeat a call for as long as it fails for lack of memory, even half-way. */
 #define TRY(call)						\
 ({								\
 	long result_;						\
@@ -110,8 +111,9 @@ static bool again(long result)
 })
 
 /*
- * A signal's frame that can't be written, because its page is shared since fork()
- * and can't be copied, kills. A write from here is repeated.
+ * Copy the pages of the stack that fork() has made shared. If a signal's frame
+ * can't be written because its page can't be copied, the process is killed. The
+ * kernel repeats a write from here.
  */
 static void own_stack(void)
 {
@@ -130,7 +132,7 @@ static uint64_t rnd(uint64_t below)
 	return rng % below;
 }
 
-/* Remember for a failure's message that @what was done to pages. */
+/* Remember that @what was done to pages, for the message of a failure. */
 static void note(unsigned int i, unsigned int nr, const char *what)
 {
 	for (; nr--; i++) {
@@ -167,13 +169,13 @@ static void on_segv(int sig, siginfo_t *info, void *context)
 	siglongjmp(escape, 1);
 }
 
-/* What a page with @tag holds in word @w; tags of one page number differ in all words. */
+/* Return what a page with @tag holds in word @w; two tags differ in all words. */
 static uint64_t word(uint64_t tag, unsigned int w)
 {
 	return tag ? tag * 0x9e3779b97f4a7c15ULL + w : 0;
 }
 
-/* Reads *@p into *@value, or the other way round; returns whether that was possible. */
+/* Read *@p into *@value, or write *@value to *@p; return false if that faults. */
 static bool try_access(volatile uint64_t *p, uint64_t *value, bool write)
 {
 	if (sigsetjmp(escape, 1)) {
@@ -239,7 +241,7 @@ static void check_all(void)
 		check_page(i, at(i));
 }
 
-/* A random run of pages: mostly short, sometimes across page tables. */
+/* Return the first of *@nr random pages: mostly a few, sometimes of two page tables. */
 static unsigned int run_at(unsigned int *nr)
 {
 	unsigned int i = rnd(PAGES);
@@ -261,7 +263,7 @@ static void track_writes(char *p, unsigned int nr)
 		fail("UFFDIO_REGISTER: %s", strerror(errno));
 }
 
-/* The steps. None fails for want of memory, unless allocations are made to. */
+/* The steps. None fails for lack of memory, unless allocations are made to fail. */
 
 static void step_mprotect(void)
 {
@@ -302,7 +304,7 @@ static void step_dontneed(void)
 	if (TRY(madvise(at(i), nr * PAGE, MADV_DONTNEED)))
 		fail("MADV_DONTNEED: %s", strerror(errno));
 	note(i, nr, "dontneed");
-	/* What no longer is there need not be reported. */
+	/* A page that is no longer there need not be reported. */
 	for (; nr--; i++) {
 		model[i].tag = 0;
 		model[i].dirtied = model[i].written = false;
@@ -323,7 +325,7 @@ static void step_advice(void)
 
 	bool done = !madvise(at(i), nr * PAGE, advice[pick].advice);
 
-	/* What a kernel can't do, or not here, it refuses. */
+	/* The kernel refuses what it can't do, or can't do here. */
 	if (done)
 		note(i, nr, advice[pick].name);
 	else
@@ -350,11 +352,11 @@ static void step_mremap(void)
 			     -1, 0)) != elsewhere)
 		fail("mmap: %s", strerror(errno));
 	note(i, 1, "mremap");
-	/* Moving a page takes it out of the userfaultfd. */
+	/* A page that moves leaves the userfaultfd. */
 	track_writes(at(i), 1);
 }
 
-/* While allocations don't fail: what is missing for want of memory is ENOENT in /proc. */
+/* Call this while allocations don't fail: /proc returns ENOENT for lack of memory. */
 static void open_make_it_fail(void)
 {
 	if (!starve)
@@ -365,7 +367,7 @@ static void open_make_it_fail(void)
 		fail("make-it-fail: %s", strerror(errno));
 }
 
-/* Make allocations of this process, and of what it forks, fail or not. */
+/* Make allocations of this process, and of its children, fail or not. */
 static void set_starving(bool on)
 {
 	if (starve && TRY(pwrite(make_it_fail, on ? "1" : "0", 1, 0)) != 1)
@@ -378,7 +380,7 @@ static void step_fork(void)
 	int status;
 	pid_t child;
 
-	/* The kernel warns if there is no memory for a task's stack. */
+	/* The kernel warns if it can't allocate a task's stack. */
 	set_starving(false);
 	child = fork();
 	if (child < 0)
@@ -450,7 +452,7 @@ static void step_scan(void)
 		return;
 	}
 	n = ioctl(pagemap, PAGEMAP_SCAN, &arg);
-	/* It may have protected some pages already, and does not say which. */
+	/* The scan may have protected some pages already, and does not say which. */
 	if (again(n)) {
 		for (i = 0; i < PAGES; i++)
 			model[i].written = false;
@@ -525,7 +527,7 @@ static void set_up(void)
 	}
 	track_writes(area, PAGES);
 
-	/* A page just written is soft-dirty if the kernel has the bit at all. */
+	/* If the kernel has the bit at all, a page that was just written is soft-dirty. */
 	write_page(0);
 	soft_dirty = pread(pagemap, &entry, 8, (uintptr_t)area / PAGE * 8) == 8 &&
 		     (entry & SOFT_DIRTY);
@@ -553,13 +555,13 @@ static void run_process(void)
 	printf("torture: process %u: %llu steps, %llu faults as expected, %llu skipped", number,
 	       (unsigned long long)steps, (unsigned long long)faults, (unsigned long long)skipped);
 	if (starve)
-		printf(", %llu refused for want of memory", (unsigned long long)refusals);
+		printf(", %llu refused for lack of memory", (unsigned long long)refusals);
 	printf("\n");
 	fflush(stdout);
 	_exit(0);
 }
 
-/* KSM as eager as it gets; without KSM there is nothing to write to. */
+/* Make KSM as eager as it gets; a kernel without KSM has no such files. */
 static void start_ksm(void)
 {
 	static const char *const settings[][2] = {

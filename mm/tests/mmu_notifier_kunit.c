@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit tests of MMU_NOTIFIER_USE_CHANGE_PTE and set_pte_at_notify(), the rules
- * of which are in <linux/mmu_notifier.h>.
+ * KUnit tests of MMU_NOTIFIER_USE_CHANGE_PTE and set_pte_at_notify().  Their
+ * rules are in <linux/mmu_notifier.h>.
  *
  * Each test has an mm of its own with two subscribers, one with ->change_pte()
- * and one without, that log what they are told about a single page.
+ * and one without.  Both log what they are told about a single page.
  */
 #include <kunit/test.h>
 #include <linux/file.h>
@@ -192,8 +192,9 @@ static void range_init(struct change_pte_test *t,
 }
 
 /*
- * Both subscribers are told about the start and the end of the range, with the
- * flag as expected, and nothing but @nr_changes comes in between.
+ * Expect that both subscribers were told about the start and the end of the
+ * range, with the flag as in @flagged, and of nothing but @nr_changes changes in
+ * between.
  */
 static void expect_range(struct kunit *test, struct change_pte_test *t,
 			 bool flagged, unsigned int nr_changes)
@@ -236,7 +237,7 @@ static void expect_cow(struct kunit *test, struct change_pte_test *t,
 	KUNIT_EXPECT_NE(test, pte_pfn(change->new), old_pfn);
 }
 
-/* The entry of the page, for a test that expects it to be present. */
+/* Return the entry of the page, which has to be present. */
 static pte_t get_entry(struct kunit *test, struct change_pte_test *t)
 {
 	spinlock_t *ptl;
@@ -252,8 +253,8 @@ static pte_t get_entry(struct kunit *test, struct change_pte_test *t)
 }
 
 /*
- * Do to the page what KSM does: make it read-only and shared, or, if @bail_out
- * is set, find out that this isn't possible.
+ * Do to the page what KSM does: make it read-only and shared.  With @bail_out,
+ * put the old entry back instead, as if the page were in use.
  */
 static void write_protect(struct kunit *test, struct change_pte_test *t,
 			  bool bail_out)
@@ -345,7 +346,7 @@ static void write_protect_and_cow_anon_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pte_pfn(change->old), pfn);
 	KUNIT_EXPECT_EQ(test, pte_pfn(change->new), pfn);
 
-	/* With a reference to the page, it is copied and not reused. */
+	/* A page that has another reference is copied, not reused. */
 	page = pfn_to_page(pfn);
 	get_page(page);
 	t->nr = 0;
@@ -368,12 +369,12 @@ static void bail_out(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_same(pte, get_entry(test, t)));
 }
 
-/* Whatever doesn't set the flag is as it always was. */
+/* A range without the flag is invalidated as it was without change_pte(). */
 static void plain_invalidation(struct kunit *test)
 {
 	struct change_pte_test *t = setup(test, NULL);
 
-	/* The first touch replaces nothing. */
+	/* The first fault replaces nothing. */
 	write_fault(test, t);
 	KUNIT_EXPECT_EQ(test, t->nr, 0);
 
@@ -395,7 +396,7 @@ static void unregistered(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->log[1].type, END);
 }
 
-/* Set the entry to itself, but make the subscribers believe in @old and @new. */
+/* Tell subscribers of a change from @old to @new, but leave the entry as it is. */
 static void change_entry(struct kunit *test, struct change_pte_test *t,
 			 bool clear, pte_t old, pte_t new)
 {

@@ -2,9 +2,9 @@
 /*
  * PAGEMAP_SCAN write-protects pages while they migrate between two nodes.
  *
- * A page that was not written since a scan write-protected it is not to be
- * reported by the next scan, and one that was written is, no matter whether
- * the scan met the page or a migration entry.
+ * The next scan has to report a page that was written since then, and must not
+ * report a page that was not written, no matter whether a scan has met the page
+ * or a migration entry.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -31,13 +31,13 @@
 #define NR_HUGE		4
 #define NR_NODES	2
 
-/* While pages move, there are two of each. */
+/* There are two of each page while it moves. */
 HUGETLB_SETUP_DEFAULT_PAGES(2 * NR_NODES * NR_HUGE)
 
 FIXTURE(scan)
 {
 	char *area;
-	size_t page;		/* that is mapped by one entry */
+	size_t page;		/* the size of what one entry maps */
 	size_t nr;
 	int uffd;
 	int pagemap;
@@ -73,7 +73,7 @@ FIXTURE_VARIANT_ADD(scan, hugetlb)
 	.flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB,
 };
 
-/* Move what there is to @node; returns how many pages are there, or -1. */
+/* Move all pages to @node; return how many are there then, or -1. */
 static int move_to(FIXTURE_DATA(scan) * self, int node)
 {
 	void *pages[NR_SMALL];
@@ -108,7 +108,7 @@ static void *mover(void *data)
 	return NULL;
 }
 
-/* Write-protect what was written; returns how many pages that were, or -1. */
+/* Write-protect the pages that were written; return their number, or -1. */
 static long scan(FIXTURE_DATA(scan) * self)
 {
 	static struct page_region regions[NR_SMALL];
@@ -137,7 +137,7 @@ static long scan(FIXTURE_DATA(scan) * self)
 	return bytes / self->page;
 }
 
-/* By fresh entries: an asynchronous write fault would split a huge one. */
+/* Write through new entries: an asynchronous write fault would split a huge one. */
 static void write_all(FIXTURE_DATA(scan) * self)
 {
 	size_t i;
@@ -221,7 +221,7 @@ TEST_F(scan, reports_what_was_written)
 	for (; microseconds() < end; rounds++) {
 		start = microseconds();
 		write_all(self);
-		/* A move takes about as long. Let it begin. */
+		/* A move takes about as long as the writes. Wait until it has begun. */
 		start = microseconds() + rand() % (microseconds() - start + 1);
 		while (microseconds() < start)
 			;
@@ -229,7 +229,7 @@ TEST_F(scan, reports_what_was_written)
 		if (n < 0)
 			break;
 		missed += self->nr - n;
-		/* This waits for those that still migrate. */
+		/* To read a page is to wait until it has migrated. */
 		force_read_pages(self->area, self->nr, self->page);
 		n = scan(self);
 		if (n < 0)

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Measure what it costs a host and its guests that the host merges their pages
- * (KSM), or copies them on write: page faults taken by the guest, VM exits and
- * CPU time per page.  Whether KVM changes its SPTEs in place or zaps them
- * decides about what happens when the guest accesses its pages again, which is
- * part of what is measured.
+ * Measure what a host and its guests pay when the host merges pages of the guests
+ * (KSM), or copies them on write: page faults that the guest takes, VM exits and
+ * CPU time per page.  The measurement includes the guest's next access to these
+ * pages, whose cost depends on whether KVM has changed its SPTEs in place or has
+ * zapped them.
  *
- * ksm: several processes with a VM each, whose guests write the same contents to
- * all of their pages; then ksmd merges all of them, then the guests read them.
+ * ksm: several processes have a VM each.  All guests write the same contents to
+ * all of their pages; then ksmd merges the pages; then the guests read them.
  *
  * cow: a process forks, as for a snapshot.  Either it writes to the pages of its
- * guest, whereupon the guest reads and writes them, or the guest is the one that
- * writes to pages that it has read before.
+ * guest, and the guest reads and writes them afterwards, or the guest writes to
+ * pages that it has read before.
  *
- * CPU time is that of the threads that do the work: ksmd, and the vCPUs' threads
- * with their guests included.  Time spent sleeping doesn't count.
+ * CPU time is that of the threads that do the work: of ksmd, and of the vCPUs'
+ * threads, guests included.  Time spent sleeping doesn't count.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -73,7 +73,7 @@ struct cost {
 	u64 ns;
 };
 
-/* The costs of one phase, of all guests, by round. */
+/* What one phase costs all guests together, by round. */
 struct phase {
 	const char *name;
 	bool guest;		/* else nobody but the host runs: no faults, no exits */
@@ -112,13 +112,13 @@ static void create_guest(struct guest *g)
 
 	g->vm = __vm_create_with_one_vcpu(&g->vcpu, nr_pages, guest_code);
 
-	/* The test's own memory is all that is to be shared with children. */
+	/* Children share the test's own memory with the VM, and nothing else. */
 	hash_for_each(g->vm->regions.slot_hash, i, region, slot_node)
 		TEST_ASSERT(!madvise(region->mmap_start, region->mmap_size,
 				     MADV_DONTFORK), "MADV_DONTFORK failed");
 
 	g->mem = kvm_mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	/* Fails without CONFIG_TRANSPARENT_HUGEPAGE, never mind. */
+	/* This fails without CONFIG_TRANSPARENT_HUGEPAGE, which does no harm. */
 	madvise(g->mem, size, MADV_NOHUGEPAGE);
 	vm_set_user_memory_region(g->vm, TEST_SLOT, 0, TEST_GPA, size, g->mem);
 	virt_map(g->vm, TEST_GPA, TEST_GPA, nr_pages);
@@ -215,7 +215,7 @@ static void report_sum(const char *bench, const char *name, const struct phase *
 	report(bench, &sum, pages);
 }
 
-/* A process with a VM of its own, which runs its guest when it is told to. */
+/* What a process with a VM of its own is told to run its guest with. */
 struct request {
 	u64 op;
 	u64 value;
@@ -264,7 +264,7 @@ static struct cost run_guests(struct guest *guests, enum guest_op op, u64 value)
 	struct cost c, sum = {};
 	int i;
 
-	/* One after the other: what one of them costs is not the others' concern. */
+	/* One after the other, so that no guest pays for another one. */
 	for (i = 0; i < nr_guests; i++) {
 		TEST_ASSERT(write(guests[i].sock, &req, sizeof(req)) == sizeof(req) &&
 			    read(guests[i].sock, &c, sizeof(c)) == sizeof(c),
@@ -341,7 +341,7 @@ static clockid_t ksmd_clock(void)
 	return clock;
 }
 
-/* Have all pages scanned as often as it takes to merge them. */
+/* Let ksmd scan all pages until it has merged them. */
 static struct cost merge(clockid_t ksmd, u64 pages)
 {
 	struct cost c = { .ns = cpu_time(ksmd) };
@@ -378,7 +378,7 @@ static void bench_ksm(void)
 	int i;
 
 	TEST_REQUIRE(!access(KSM_DIR "run", W_OK));
-	/* A scan ends with a break, no matter how many pages there are. */
+	/* With this, ksmd takes a break after each scan, and at no other time. */
 	write_ksm("run", 2);
 	write_ksm("pages_to_scan", UINT_MAX);
 	write_ksm("sleep_millisecs", SCAN_BREAK_MS);
@@ -390,7 +390,7 @@ static void bench_ksm(void)
 	for (i = 0; i < nr_guests; i++)
 		start_guest(guests, i);
 
-	/* The first round populates memory and KSM's data structures. */
+	/* The first round (-1) populates memory and KSM's data structures. */
 	for (i = -1; i < (int)nr_rounds; i++) {
 		int round = max(i, 0);
 
@@ -522,7 +522,7 @@ int main(int argc, char *argv[])
 		    "At most %u guests and %u rounds", MAX_GUESTS, MAX_ROUNDS);
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_BINARY_STATS_FD));
 
-	/* Lines of output are not to be repeated by children. */
+	/* Children must not repeat lines of output. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 
 	for (i = 0; i < ARRAY_SIZE(benches); i++) {
