@@ -6,11 +6,13 @@ takes the mirror from the system's settings and never changes them.
 """
 import re
 import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from common.command import EXIT_MISSING, ToolError, build_dir, replaced, run, say
 
 
-def debian_mirror(label="Debian"):
+def debian_mirror(label: str = "Debian") -> str | None:
 	"""Return the URI of an archive from apt's own settings, or None; @label as apt knows it."""
 	if not shutil.which("apt-get"):
 		return None
@@ -20,7 +22,7 @@ def debian_mirror(label="Debian"):
 	return uris[0] if uris else None
 
 
-def private_apt(suite):
+def private_apt(suite: str) -> list[str] | None:
 	"""Return the apt options of a private state that knows only @suite, or None.
 
 	None means that there is no apt or no mirror. apt verifies the archive's
@@ -37,34 +39,38 @@ def private_apt(suite):
 	sources.write_text("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
 			   f"{mirror} {suite} main\n")
 	options = []
-	for key, value in (("Dir::Etc::SourceList", sources), ("Dir::Etc::SourceParts", "/dev/null"),
-			   ("Dir::State::Lists", state / "lists"), ("Dir::Cache", state / "cache"),
-			   ("Acquire::Languages", "none"), ("APT::Sandbox::User", "")):
-		options += ["-o", f"{key}={value}"]
+	for option in (f"Dir::Etc::SourceList={sources}", "Dir::Etc::SourceParts=/dev/null",
+		       f"Dir::State::Lists={state / 'lists'}", f"Dir::Cache={state / 'cache'}",
+		       "Acquire::Languages=none", "APT::Sandbox::User="):
+		options += ["-o", option]
 	run(["apt-get", *options, "update"], check=False)
 	return options
 
 
-def depends(text):
+def depends(text: str) -> dict[str, list[str]]:
 	"""Return {package: [names it depends on]} of what "apt-cache show" prints."""
 	found = {}
 	for paragraph in text.split("\n\n"):
 		fields = dict(re.findall(r"^(Package|Depends): (.*)$", paragraph, re.M))
 		if "Package" in fields:
+			items = fields.get("Depends", "").split(",")
 			found[fields["Package"]] = [re.split(r"[\s:|(]", item.strip())[0]
-						    for item in fields.get("Depends", "").split(",") if item]
+						    for item in items if item]
 	return found
 
 
-def with_libraries(packages, options=(), libraries=True):
-	"""Return @packages and, if @libraries, the library packages they depend on, over all levels.
+def with_libraries(packages: Iterable[str], options: Iterable[str] = (),
+		   libraries: bool = True) -> list[str] | None:
+	"""Return @packages and, if @libraries, the library packages they depend on, on all levels.
 
-	Returns None if apt does not know all of @packages.
+	@options go to apt. Returns None if apt does not know all of @packages.
 	"""
-	names, level = [], list(packages)
+	packages = level = list(packages)
+	names: list[str] = []
 	while level:
-		shown = run(["apt-cache", *options, "show", "--no-all-versions", *level], check=False).stdout
-		found = depends(shown)
+		shown = run(["apt-cache", *options, "show", "--no-all-versions", *level],
+			    check=False)
+		found = depends(shown.stdout)
 		if not names and set(packages) - set(found):
 			return None
 		names += sorted(found)
@@ -75,30 +81,35 @@ def with_libraries(packages, options=(), libraries=True):
 	return names
 
 
-def unpacked(packages, suite, libraries=True):
-	"""Return the folder below build/ that @packages are unpacked into, with their libraries.
+def unpacked(packages: Sequence[str], suite: str, libraries: bool = True) -> Path:
+	"""Return the directory below build/ that @packages are unpacked into, with their libraries.
 
-	Or without, if @libraries is False. The system's own apt is asked first, then a private state with @suite.
-	Raises ToolError with the remedy if neither has them.
+	Or without, if @libraries is False. The system's own apt is asked first, then a private
+	state with @suite. Raises ToolError with the remedy if neither has them.
 	"""
 	out = build_dir() / "packages" / "_".join(packages)
 	if out.is_dir():
 		return out
 	say(f"fetching {' '.join(packages)}")
 	if not shutil.which("apt-get"):
-		raise ToolError(f"{packages[0]} comes from Debian, and here is no apt-get", EXIT_MISSING)
+		raise ToolError(f"{packages[0]} comes from Debian, and there is no apt-get here",
+				EXIT_MISSING)
 	for source in ("system", suite):
 		options = [] if source == "system" else private_apt(source)
-		names = None if options is None else with_libraries(packages, options, libraries)
+		if options is None:
+			continue
+		names = with_libraries(packages, options, libraries)
 		if not names:
 			continue
 		with replaced(out) as tmp:
 			store = tmp.with_name(tmp.name + ".deb")
 			store.mkdir(parents=True, exist_ok=True)
 			try:
-				done = run(["apt-get", *options, "download", *names], cwd=store, check=False)
+				done = run(["apt-get", *options, "download", *names], cwd=store,
+					   check=False)
 				if done.returncode:
-					raise ToolError(f"apt-get can't download {' '.join(packages)}: "
+					wanted = " ".join(packages)
+					raise ToolError(f"apt-get can't download {wanted}: "
 							"run 'apt-get update'", EXIT_MISSING)
 				for deb in sorted(store.glob("*.deb")):
 					run(["dpkg-deb", "-x", deb, tmp])

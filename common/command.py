@@ -14,9 +14,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, NoReturn, overload
 
 ROOT = Path(__file__).resolve().parent.parent
+StrPath = str | Path
+Environment = Mapping[str, str]
 
 # The variables of the make that started us are ours, not those of a kernel build.
 for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
@@ -38,32 +43,36 @@ EXIT_UNSAVED = 10	# build/linux holds work that make refresh has not taken back
 class ToolError(Exception):
 	"""A failure with a one-line remedy; @code becomes the exit status."""
 
-	def __init__(self, message, code=EXIT_USAGE):
+	def __init__(self, message: str, code: int = EXIT_USAGE) -> None:
 		super().__init__(message)
 		self.code = code
 
 
-def build_dir():
-	"""Return the build directory (O=, default build/), created; raises ToolError if it can't be."""
+def build_dir() -> Path:
+	"""Return the build directory (O=, default build/), made if need be.
+
+	Raises ToolError if it can't be made.
+	"""
 	path = Path(os.environ.get("O") or ROOT / "build").resolve()
 	try:
 		path.mkdir(parents=True, exist_ok=True)
 	except OSError as error:
-		raise ToolError(f"O={path} can't be made ({error.strerror}): name a directory that can") from error
+		raise ToolError(f"O={path} can't be made ({error.strerror}): "
+				"name a directory that can") from error
 	return path
 
 
-def jobs():
+def jobs() -> str:
 	"""Return how many make jobs to run, as text: J=, else the number of CPUs."""
 	return os.environ.get("J") or str(os.cpu_count() or 1)
 
 
-def verbose():
+def verbose() -> bool:
 	"""Return whether V=1 asks for the commands and their output on the terminal."""
 	return os.environ.get("V", "0") not in ("", "0")
 
 
-def say(message):
+def say(message: object) -> None:
 	"""Print a progress line; stdout is for results, so it goes to stderr."""
 	print(f"  {message}", file=sys.stderr, flush=True)
 
@@ -71,13 +80,13 @@ def say(message):
 _context = ""	# shown before each line of progress()
 
 
-def set_context(text):
+def set_context(text: str) -> None:
 	"""Set what progress() shows first, such as "[3/12, 40 s] base xen"; "" for nothing."""
 	global _context
 	_context = text
 
 
-def progress(text):
+def progress(text: str) -> None:
 	"""Show what runs now, in one line of a terminal; nothing if there is none."""
 	if sys.stderr.isatty() and not verbose():
 		width = shutil.get_terminal_size().columns - 1
@@ -85,7 +94,8 @@ def progress(text):
 		print(f"\r\033[K{line.expandtabs()[:width]}", end="", file=sys.stderr, flush=True)
 
 
-def log_command(argv, cwd=None, env=None):
+def log_command(argv: Iterable[StrPath], cwd: StrPath | None = None,
+		env: Environment | None = None) -> None:
 	"""Append a command, shell-quoted, to build/log/commands.log; echo it if V=1."""
 	extra = [f"{k}={v}" for k, v in (env or {}).items()]
 	line = shlex.join([*(["env", *extra] if extra else []), *map(str, argv)])
@@ -110,34 +120,53 @@ def _append(line):
 		f.write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
 
-def run(argv, *, cwd=None, env=None, check=True, stdin=None, text=True, log=None):
+@overload
+def run(argv: Sequence[StrPath], *, cwd: StrPath | None = ..., env: Environment | None = ...,
+	check: bool = ..., stdin: str | None = ..., text: Literal[True] = ...,
+	log: StrPath | None = ...) -> subprocess.CompletedProcess[str]:
+	...
+
+
+@overload
+def run(argv: Sequence[StrPath], *, cwd: StrPath | None = ..., env: Environment | None = ...,
+	check: bool = ..., stdin: bytes | None = ..., text: Literal[False],
+	log: StrPath | None = ...) -> subprocess.CompletedProcess[bytes]:
+	...
+
+
+def run(argv: Sequence[StrPath], *, cwd: StrPath | None = None, env: Environment | None = None,
+	check: bool = True, stdin: str | bytes | None = None, text: bool = True,
+	log: StrPath | None = None) -> subprocess.CompletedProcess[Any]:
 	"""Run a command and return its CompletedProcess with stdout and stderr.
 
-	@env is added to the environment. With @log, output goes to that file
-	(and to the terminal too if V=1) instead of being returned. Raises
-	ToolError if the program is missing, or if it fails and @check is set.
+	@env is added to the environment. @stdin, stdout and stderr are bytes if @text
+	is False. With @log, output goes to that file (and to the terminal too if V=1)
+	instead of being returned. Raises ToolError if the program is missing, or if it
+	fails and @check is set.
 	"""
-	argv = [str(a) for a in argv]
-	log_command(argv, cwd, env)
+	command = [str(a) for a in argv]
+	program = command[0]
+	log_command(command, cwd, env)
 	# A name with a slash is relative to @cwd, as subprocess has it.
-	if not shutil.which(str(Path(cwd or ".") / argv[0]) if "/" in argv[0] else argv[0]):
-		raise ToolError(f"{argv[0]} not found: run 'make deps'", EXIT_MISSING)
+	if not shutil.which(str(Path(cwd or ".") / program) if "/" in program else program):
+		raise ToolError(f"{program} not found: run 'make deps'", EXIT_MISSING)
 	full_env = {**os.environ, **env} if env else None
 	if log:
-		return _run_logged(argv, cwd, full_env, check, Path(log))
-	done = subprocess.run(argv, cwd=cwd, env=full_env, input=stdin, text=text,
+		return _run_logged(command, cwd, full_env, check, Path(log))
+	done = subprocess.run(command, cwd=cwd, env=full_env, input=stdin, text=text,
 			      stdin=None if stdin is not None else subprocess.DEVNULL,
 			      capture_output=True, check=False)
 	if check and done.returncode:
 		out = done.stderr or done.stdout
 		out = out if text else out.decode(errors="replace")
 		tail = out.strip().splitlines()[-1:] or ["no output"]
-		raise ToolError(f"'{shlex.join(argv[:4])} ...' failed "
+		raise ToolError(f"'{shlex.join(command[:4])} ...' failed "
 				f"({done.returncode}): {tail[0]}", EXIT_BUILD)
 	return done
 
 
-def _run_logged(argv, cwd, env, check, log):
+def _run_logged(argv: list[str], cwd: StrPath | None, env: Environment | None, check: bool,
+		log: Path) -> subprocess.CompletedProcess[str]:
 	log.parent.mkdir(parents=True, exist_ok=True)
 	with log.open("a") as f:
 		f.write(f"$ {shlex.join(argv)}\n")
@@ -146,15 +175,16 @@ def _run_logged(argv, cwd, env, check, log):
 			with subprocess.Popen(argv, cwd=cwd, env=env, text=True,
 					      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
 					      stderr=subprocess.STDOUT) as proc:
+				assert proc.stdout
 				for line in proc.stdout:
 					f.write(line)
 					sys.stderr.write(line)
-			done = subprocess.CompletedProcess(argv, proc.returncode)
 		else:
-			with subprocess.Popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=f,
+			with subprocess.Popen(argv, cwd=cwd, env=env, text=True,
+					      stdin=subprocess.DEVNULL, stdout=f,
 					      stderr=subprocess.STDOUT) as proc:
 				_wait_with_progress(proc, log)
-			done = subprocess.CompletedProcess(argv, proc.returncode)
+	done: subprocess.CompletedProcess[str] = subprocess.CompletedProcess(argv, proc.returncode)
 	if check and done.returncode:
 		errors = [l for l in log.read_text(errors="replace").splitlines()
 			  if "error" in l.lower()][:5]
@@ -164,7 +194,7 @@ def _run_logged(argv, cwd, env, check, log):
 	return done
 
 
-def _wait_with_progress(proc, log):
+def _wait_with_progress(proc: subprocess.Popen[str], log: Path) -> None:
 	"""Wait for @proc, showing the last line of its log and the time so far."""
 	start = time.monotonic()
 	while True:
@@ -186,8 +216,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 
 
-def end_with_parent():
-	"""For Popen's preexec_fn: have the kernel kill this child when its parent ends, however it ends.
+def end_with_parent() -> None:
+	"""For Popen's preexec_fn: have the kernel kill this child when its parent ends, in any way.
 
 	An interruption between fork and the parent's try block leaves nothing behind.
 	"""
@@ -195,7 +225,7 @@ def end_with_parent():
 
 
 @contextlib.contextmanager
-def replaced(path):
+def replaced(path: StrPath) -> Iterator[Path]:
 	"""Yield a temporary sibling of @path; it takes @path's place if all goes well.
 
 	On any exception the temporary is removed and @path is as it was.
@@ -219,7 +249,7 @@ def replaced(path):
 
 
 @contextlib.contextmanager
-def locked(path):
+def locked(path: StrPath) -> Iterator[None]:
 	"""Hold the lock file @path; says so if another process has it, and waits."""
 	Path(path).parent.mkdir(parents=True, exist_ok=True)
 	with Path(path).open("w", encoding="ascii") as lock:
@@ -231,7 +261,7 @@ def locked(path):
 		yield
 
 
-def remove(path):
+def remove(path: StrPath) -> None:
 	"""Remove a file or a directory tree if it is there."""
 	path = Path(path)
 	if path.is_dir() and not path.is_symlink():
@@ -240,11 +270,11 @@ def remove(path):
 		path.unlink(missing_ok=True)
 
 
-def _interrupt(_number, _frame):
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 	raise KeyboardInterrupt
 
 
-def main(function):
+def main(function: Callable[[], int]) -> NoReturn:
 	"""Call @function as a program: ToolError becomes one line and its exit code.
 
 	SIGTERM and SIGHUP end it as Ctrl-C does: guests and builds are ended with it.

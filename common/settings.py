@@ -55,7 +55,7 @@ def words(name: str, text: str) -> list[str]:
 
 
 def like(pattern: str, what: str) -> Check:
-	"""Return the type of a setting that matches @pattern; @what says in an error what it should be."""
+	"""Return the type of a setting that matches @pattern; errors say that it is not @what."""
 	def check(name: str, text: str) -> str:
 		if not re.fullmatch(pattern, text):
 			raise ToolError(f"{name}={text!r} is not {what}")
@@ -76,7 +76,7 @@ def output(_name: str, _text: str) -> Path:
 
 
 def kernel_tree(_name: str, text: str) -> Path:
-	"""Return the tree @text; raise ToolError if it is not of the version that the series is for."""
+	"""Return the tree @text; raise ToolError unless it is one that the series is for."""
 	tree_version(text)
 	return Path(text)
 
@@ -89,15 +89,16 @@ def executable(name: str, text: str) -> str:
 
 
 def hypervisor(name: str, text: str) -> str:
-	"""Return @text, a version that Debian has a package of, or the path of an ELF file, compressed or not.
+	"""Return @text: a version that Debian has a package of, or the path of an ELF file.
 
-	Raises ToolError for anything else.
+	The file may be compressed. Raises ToolError for anything else.
 	"""
 	if text in XEN_VERSIONS:
 		return text
 	if not Path(text).is_file():
-		raise ToolError(f"{name}={text} is not a file: name a xen binary (xen-4.17-amd64.gz or unpacked) "
-				f"or a version, known are {' '.join(XEN_VERSIONS)}")
+		raise ToolError(f"{name}={text} is not a file: name a xen binary "
+				"(xen-4.17-amd64.gz or unpacked) or a version, "
+				f"known are {' '.join(XEN_VERSIONS)}")
 	head = b""
 	with contextlib.suppress(OSError, EOFError), Path(text).open("rb") as raw:
 		head = raw.read(4)
@@ -112,14 +113,17 @@ def hypervisor(name: str, text: str) -> str:
 def deb_config(name: str, text: str) -> str:
 	"""Return @text, "local" or the path of a file; raise ToolError if there is no such file."""
 	if text != "local" and not Path(text).is_file():
-		raise ToolError(f"{name}={text} is not a file: name a kernel's .config, or 'local' for the "
-				"running kernel's and its loaded modules")
+		raise ToolError(f"{name}={text} is not a file: name a kernel's .config, or 'local' "
+				"for the running kernel's and its loaded modules")
 	return text
 
 
 @dataclass(frozen=True)
 class Setting:
-	"""One variable: its type @check(name, text), what it is if nobody sets it (None: see @help), its help."""
+	"""One variable: its type @check(name, text), and its @help.
+
+	@default is what it is if nobody sets it; None means that @help says it.
+	"""
 	name: str
 	check: Check
 	default: Any
@@ -131,56 +135,73 @@ PROGRAM = like(r"[^\x00-\x1f]*[^\x00-\x20][^\x00-\x1f]*", "a command")
 NAME = like(r"[\w.,=/-]+", "a name")
 TABLE = {s.name: s for s in (
 	Setting("O", output, "build", "where everything that is built lands", "build"),
-	Setting("LINUX", kernel_tree, None, "use this Linux 7.3.y tree as the base (copied, never modified)", "<tree>"),
-	Setting("DL_DIR", directory, None, "directory with linux-source-7.3.tar.xz and SHA256SUMS", "<directory>"),
+	Setting("LINUX", kernel_tree, None,
+		"use this Linux 7.3.y tree as the base (copied, never modified)", "<tree>"),
+	Setting("DL_DIR", directory, None,
+		"directory with linux-source-7.3.tar.xz and SHA256SUMS", "<directory>"),
 	Setting("KERNEL_ORG", like(r"(https?|file)://\S+", "a URL"), None,
 		"mirror of kernel.org's /pub/linux/kernel", "<URL>"),
-	Setting("GUEST", words, None, "kind of guest, or several; which ones a target knows: above"),
-	Setting("KERNEL", words, None, "base, series, topic1 ...; the benchmark also knows Debian's own"),
-	Setting("HOST_KERNEL", one_of(*KERNELS), None, "kernel around domU, pvh and kvm, if not the guest's own",
-		"base|series"),
+	Setting("GUEST", words, None,
+		"kind of guest, or several; which ones a target knows: above"),
+	Setting("KERNEL", words, None,
+		"base, series, topic1 ...; the benchmark also knows Debian's own"),
+	Setting("HOST_KERNEL", one_of(*KERNELS), None,
+		"kernel around domU, pvh and kvm, if not the guest's own", "base|series"),
 	Setting("CONFIG", words, None,
 		"a kernel's configuration: lean disk debug noxen upstream kasan kcsan rt up"),
 	Setting("SMP", number, None, "vCPUs of a guest; of domU, pvh and kvm, the machine's", "1"),
-	Setting("MEM", number, None, "MiB of a guest; the guest in domU, pvh and kvm has half of it", "2048"),
-	Setting("ACCEL", one_of(*ACCELERATORS), "auto", "accelerator; auto takes KVM only if it boots something",
-		"|".join(ACCELERATORS)),
+	Setting("MEM", number, None,
+		"MiB of a guest; the guest in domU, pvh and kvm has half of it", "2048"),
+	Setting("ACCEL", one_of(*ACCELERATORS), "auto",
+		"accelerator; auto takes KVM only if it boots something", "|".join(ACCELERATORS)),
 	Setting("XEN", hypervisor, XEN_VERSIONS[0],
-		"hypervisor of a Debian package, or a binary, compressed or not", "|".join(XEN_VERSIONS)),
+		"hypervisor of a Debian package, or a binary, compressed or not",
+		"|".join(XEN_VERSIONS)),
 	Setting("QEMU", executable, None, "QEMU to use instead of qemu-system-x86_64", "<path>"),
 	Setting("J", number, None, "jobs of a build, default one per CPU", "2"),
 	Setting("V", one_of("0", "1", "2"), "0", "1: print commands and their output", "1"),
-	Setting("CC", PROGRAM, None, "compiler of kernels; default ccache gcc, with LLVM=1 ccache clang",
-		"<command>"),
+	Setting("CC", PROGRAM, None,
+		"compiler of kernels; default ccache gcc, with LLVM=1 ccache clang", "<command>"),
 	Setting("HOSTCC", PROGRAM, None, "compiler of a kernel build's own programs", "<command>"),
-	Setting("LLVM", like(r"1|-\d+|\S+/", "1, -<version> or a directory's path with a slash at its end"), None,
-		"build kernels with LLVM, as in the kernel's build", "1"),
-	Setting("ARCH", like(r"[a-z0-9_]+", "an architecture"), None, "as in the kernel's build", "x86_64"),
-	Setting("CROSS_COMPILE", like(r"\S+", "a prefix"), None, "as in the kernel's build", "<prefix>"),
-	Setting("W", like(r"[123ce]+", "made of 1, 2, 3, c and e"), None, "extra warnings of a kernel build", "1"),
+	Setting("LLVM",
+		like(r"1|-\d+|\S+/", "1, -<version> or a directory's path with a slash at its end"),
+		None, "build kernels with LLVM, as in the kernel's build", "1"),
+	Setting("ARCH", like(r"[a-z0-9_]+", "an architecture"), None,
+		"as in the kernel's build", "x86_64"),
+	Setting("CROSS_COMPILE", like(r"\S+", "a prefix"), None,
+		"as in the kernel's build", "<prefix>"),
+	Setting("W", like(r"[123ce]+", "made of 1, 2, 3, c and e"), None,
+		"extra warnings of a kernel build", "1"),
 	Setting("C", one_of("0", "1", "2"), None, "sparse in a kernel build", "1"),
 	Setting("TOPIC", NAME, None, "make mail: only this topic; default all", "1-<topic>"),
 	Setting("PREVIOUS", like(r"[^\s-]\S*", "a commit"), None,
-		"make mail: range-diff against this commit; default tag sent/<topic>-v<n-1>", "<commit>"),
-	Setting("FORCE", flag, False, "make tree: drop work in build/linux that was not refreshed", "1"),
-	Setting("GATE", words, None, "make check: only these; python3 -m gates.run --list has them", "<name ...>"),
-	Setting("FAULT", words, None, "make faults: only these files of checks/faults", "<name ...>"),
+		"make mail: range-diff against this commit; default tag sent/<topic>-v<n-1>",
+		"<commit>"),
+	Setting("FORCE", flag, False,
+		"make tree: drop work in build/linux that was not refreshed", "1"),
+	Setting("GATE", words, None,
+		"make check: only these; python3 -m gates.run --list has them", "<name ...>"),
+	Setting("FAULT", words, None,
+		"make faults: only these files of checks/faults", "<name ...>"),
 	Setting("MINUTES", number, 15, "make soak: of stress, per configuration", "15"),
 	Setting("SECONDS", number, 120, "make torture: how long", "120"),
-	Setting("SEED", number, None, "make torture: repeat the run that printed it; default by the clock", "7"),
+	Setting("SEED", number, None,
+		"make torture: repeat the run that printed it; default by the clock", "7"),
 	Setting("TRANSACTIONS", number, 10000000, "make race: how many at least", "10000000"),
 	Setting("ROUNDS", number, 6, "make bench-wall: boots of each kernel", "6"),
 	Setting("KEEP", flag, False, "make report: also take the results into bench/", "1"),
 	Setting("DEB_CONFIG", deb_config, None,
-		"make deb: start from this .config; local: from the running kernel's and its loaded modules", "<file>"),
+		"make deb: start from this .config; local: from the running kernel's and its "
+		"loaded modules", "<file>"),
 	Setting("BOOT", flag, True, "make deb: 0: don't boot the packaged kernel in QEMU", "0"),
 )}
 
 
 def checked(name: str, text: str, known: Iterable[str] = (), many: bool = True) -> Any:
-	"""Return @text as the type of the setting @name has it: a list of words, if that is its type and @many.
+	"""Return @text as the type of the setting @name has it.
 
-	Raises ToolError for a bad value, for one that is not @known, and for several if not @many.
+	That is a list of words, if that is its type and @many. Raises ToolError for a bad
+	value, for one that is not @known, and for several if not @many.
 	"""
 	found, known = TABLE[name].check(name, text), tuple(known)
 	for word in (found if isinstance(found, list) else [found]) if known else ():
@@ -193,9 +214,10 @@ def checked(name: str, text: str, known: Iterable[str] = (), many: bool = True) 
 
 
 def setting(name: str, default: Any = None) -> Any:
-	"""Return the setting @name as its type has it; @default, else the table's, if it is not set or empty.
+	"""Return the setting @name as its type has it.
 
-	Raises ToolError for a bad value.
+	If it is not set or empty, that is @default, else the table's. Raises ToolError for a
+	bad value.
 	"""
 	text = os.environ.get(name)
 	if text:
@@ -204,7 +226,7 @@ def setting(name: str, default: Any = None) -> Any:
 
 
 def check_all() -> None:
-	"""Check every setting that the environment has; raises ToolError for the first that is bad."""
+	"""Check every setting that the environment has; raise ToolError for the first bad one."""
 	for name in TABLE:
 		setting(name)
 
@@ -212,20 +234,26 @@ def check_all() -> None:
 class Parser(argparse.ArgumentParser):
 	"""A program's arguments; those that are settings take the environment's value unless given.
 
-	Every program takes --check: it checks all settings and the arguments, and does nothing else.
+	Every program takes --check: it checks all settings and the arguments, and does nothing
+	else.
 	"""
 
-	def __init__(self, description: str):
-		super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-		self.add_argument("--check", action="store_true", help="only check settings and arguments")
+	def __init__(self, description: str | None) -> None:
+		super().__init__(description=description,
+				 formatter_class=argparse.RawDescriptionHelpFormatter)
+		self.add_argument("--check", action="store_true",
+				  help="only check settings and arguments")
 
-	def setting(self, name: str, default: Any = None, known: Iterable[str] = (), many: bool = False,
-		    positional: bool = False) -> None:
+	def setting(self, name: str, default: Any = None, known: Iterable[str] = (),
+		    many: bool = False, positional: bool = False) -> None:
 		"""Take the setting @name as --<name>, or as words without an option if @positional.
 
-		@known are its possible values, several of them if @many. @default is what it is if it is
-		not set, else that of the table. Raises ToolError for a bad value.
+		@known are its possible values, several of them if @many. @default is what it is if
+		it is not set, else that of the table. Raises ToolError for a bad value.
 		"""
+		def word(text: str) -> Any:
+			return checked(name, text, known, False)
+
 		row, known = TABLE[name], tuple(known)
 		fallback = default if default is not None else [] if many else row.default
 		text = os.environ.get(name)
@@ -238,17 +266,17 @@ class Parser(argparse.ArgumentParser):
 		if row.check is flag:
 			options["action"] = argparse.BooleanOptionalAction
 		elif many:
-			options.update(nargs="*", metavar=name, type=lambda word: checked(name, word, known, False))
+			options.update(nargs="*", metavar=name, type=word)
 		else:
-			options.update(metavar=row.example or name, type=lambda word: checked(name, word, known, False))
+			options.update(metavar=row.example or name, type=word)
 			if positional:
 				options["nargs"] = "?"
 		self.add_argument(option if positional else f"--{option}", **options)
 
 	def settled(self, argv: list[str] | None = None) -> argparse.Namespace:
-		"""Return the arguments after all settings were checked; ends the program if --check is among them.
+		"""Return the arguments of @argv, by default the program's, and check all settings.
 
-		Raises ToolError for a bad setting.
+		Ends the program if --check is among them. Raises ToolError for a bad setting.
 		"""
 		args = self.parse_args(argv)
 		check_all()
@@ -262,7 +290,10 @@ def help_text() -> str:
 	lines = []
 	for row in TABLE.values():
 		left = f"{row.name}={row.example}"
-		lines.append(f"  {left:<18} {row.help}" if len(left) <= 18 else f"  {left}\n  {'':<18} {row.help}")
+		if len(left) > 18:
+			lines.append(f"  {left}")
+			left = ""
+		lines.append(f"  {left:<18} {row.help}")
 	return "\n".join(lines)
 
 

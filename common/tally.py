@@ -3,24 +3,29 @@
 import contextlib
 import sys
 import time
+from collections.abc import Iterable, Iterator
 
 from common.command import ToolError
+
+Good = bool | None	# None: skipped
+KUnitCase = tuple[str, str]	# (name, status)
 
 
 class Tally:
 	"""One line per result on stdout; @failures keeps the names for the end."""
 
-	def __init__(self):
+	def __init__(self) -> None:
 		self.passed, self.failed, self.skipped = 0, 0, 0
-		self.failures = []
+		self.failures: list[str] = []
 
-	def result(self, name, good, note=""):
+	def result(self, name: str, good: Good, note: str = "") -> Good:
 		"""Count one result: @good is True, False, or None for skipped; return it."""
 		number = self.passed + self.failed + self.skipped + 1
 		word = "not ok" if good is False else "ok"
 		tail = " # SKIP" if good is None else ""
 		note = " ".join(note.split())
-		print(f"{word} {number} - {name}{tail}{' ' if tail and note else ''}{note if tail else ''}",
+		why = f" {note}" if tail and note else ""
+		print(f"{word} {number} - {name}{tail}{why}",
 		      file=sys.__stdout__, flush=True)	# unittest swallows stdout
 		if note and not tail:
 			print(f"# {note}", file=sys.__stdout__, flush=True)
@@ -34,7 +39,7 @@ class Tally:
 		return good
 
 	@contextlib.contextmanager
-	def step(self, name):
+	def step(self, name: str) -> Iterator[None]:
 		"""Count a block as one result: ToolError and AssertionError are failures."""
 		start = time.monotonic()
 		try:
@@ -44,13 +49,13 @@ class Tally:
 		else:
 			self.result(name, True, f"{time.monotonic() - start:.0f} s")
 
-	def cases(self, prefix, results):
+	def cases(self, prefix: str, results: Iterable[KUnitCase]) -> None:
 		"""Count KUnit cases, [(name, status)]."""
 		for name, status in results:
 			good = {"PASS": True, "SKIP": None}.get(status, False)
 			self.result(f"{prefix} {name}", good, "" if good else status)
 
-	def close(self):
+	def close(self) -> int:
 		"""Print the closing line; return the exit status."""
 		for name in self.failures:
 			print(f"# failed: {name}")

@@ -104,7 +104,7 @@ def rehearse_mails():
 	linux, series = build_dir() / "linux", patches.load()
 	name, mail = SENDER
 	with pristine(series) as tree, tempfile.TemporaryDirectory() as tmp:
-		out = make_mails(folder=Path(tmp), who=SENDER)
+		out = make_mails(directory=Path(tmp), who=SENDER)
 		for topic in patches.topics():
 			start, want = topic_commits(linux, topic)
 			git(tree, "checkout", "-q", "--detach", start)

@@ -14,10 +14,10 @@ from common.tally import Tally
 from gates import rehearsal, static
 from gates.boot import boot_gate
 from gates.compile import each_patch, whole_folders, whole_series
-from gates.typed_figures import figures
 from gates.kunit_elsewhere import ARCHS, kunit_gate
 from gates.lint import lint
 from gates.targets import ALLMOD, TARGETS
+from gates.typed_figures import figures
 from series import patches
 
 

@@ -12,17 +12,22 @@ import tempfile
 import time
 from pathlib import Path
 
-from common.command import EXIT_BUILD, EXIT_MISSING, ToolError, build_dir, main, replaced, run, say
+from common.command import (EXIT_BUILD, EXIT_MISSING, StrPath, ToolError, build_dir, main,
+			    replaced, run, say)
+from common.linux import tree_version
 from common.settings import Parser, deb_config
-from guests.initramfs import initramfs
+from guests.initramfs import FilePair, initramfs
 from guests.job import size
-from guests.kernel import (FRAGMENT_DIR, ccache, check_config, check_kernel, known_kernels,
-			   make_command, output, read_config, read_fragments, source)
+from guests.kernel import (FRAGMENT_DIR, Options, ccache, check_config, check_kernel,
+			   known_kernels, make_command, output, read_config, read_fragments,
+			   source)
 from guests.qemu import MACHINES, Guest
 from series.base import tree_version
+from series.worktree import git
 
 # What the default configuration is merged from, after x86_64_defconfig.
-UPSTREAM = ("kernel/configs/xen.config", "arch/x86/configs/xen.config", "kernel/configs/kvm_guest.config")
+UPSTREAM = ("kernel/configs/xen.config", "arch/x86/configs/xen.config",
+	    "kernel/configs/kvm_guest.config")
 MACHINE, ANY = "deb-machine", "deb"
 TOOLS = ("dpkg-buildpackage", "dpkg-deb", "dh_builddeb", "depmod", "rsync", "zstd")
 # What a guest needs built in to be heard, by kind.
@@ -45,37 +50,44 @@ done
 BOOT_LIMIT = 600	# seconds
 
 
-def check_tools():
+def check_tools() -> None:
 	"""Raise ToolError if a program of Debian's packaging is missing."""
 	for name in TOOLS:
 		if not shutil.which(name):
 			raise ToolError(f"{name} not found: run 'series/deps --deb'", EXIT_MISSING)
 
 
-def running_config():
+def running_config() -> str:
 	"""Return the text of the running kernel's configuration, or raise ToolError."""
 	packaged, proc = Path(f"/boot/config-{os.uname().release}"), Path("/proc/config.gz")
 	if packaged.is_file():
 		return packaged.read_text()
 	if proc.is_file():
 		return gzip.decompress(proc.read_bytes()).decode()
-	raise ToolError(f"DEB_CONFIG=local: neither {packaged} nor {proc} is there: name a .config instead", EXIT_MISSING)
+	raise ToolError(f"DEB_CONFIG=local: neither {packaged} nor {proc} is there: "
+			"name a .config instead", EXIT_MISSING)
 
 
-def given_config(given):
-	"""Return the text of the configuration that @given names: "local" or a file; None if it is empty."""
+def given_config(given: str) -> str | None:
+	"""Return the text of the configuration that @given names, "local" or a file.
+
+	Returns None if it is empty. Raises ToolError if there is none, or if it is not complete.
+	"""
 	if not given:
 		return None
 	deb_config("DEB_CONFIG", given)
-	text = running_config() if given == "local" else Path(given).read_text(errors="replace")
+	if given == "local":
+		text = running_config()
+	else:
+		text = Path(given).read_text(errors="replace")
 	if not re.search(r"^CONFIG_X86_64=y$", text, re.M):
-		raise ToolError(f"DEB_CONFIG={given} is not a complete configuration of an x86_64 kernel "
-				"(it lacks CONFIG_X86_64=y): take one from /boot/config-*")
+		raise ToolError(f"DEB_CONFIG={given} is not a complete configuration of an x86_64 "
+				"kernel (it lacks CONFIG_X86_64=y): take one from /boot/config-*")
 	return text
 
 
-def configure(tree, out, given, log):
-	"""Write out/.config from DEB_CONFIG=@given; raise ToolError naming options that were lost."""
+def configure(tree: Path, out: Path, given: str, log: Path) -> None:
+	"""Write out/.config from DEB_CONFIG=@given; raise ToolError naming lost options."""
 	text = given_config(given)
 	make, dotconfig = make_command(tree, out), out / ".config"
 	names = (ANY,) if text else (MACHINE, ANY)
@@ -90,29 +102,31 @@ def configure(tree, out, given, log):
 		run([*make, "x86_64_defconfig"], log=log)
 		files = [*(tree / name for name in UPSTREAM), *files]
 	before = read_config(dotconfig)
-	run(["scripts/kconfig/merge_config.sh", "-m", "-O", out, dotconfig, *files], cwd=tree, log=log)
+	run(["scripts/kconfig/merge_config.sh", "-m", "-O", out, dotconfig, *files], cwd=tree,
+	    log=log)
 	run([*make, "olddefconfig"], log=log)
 	# Keys are only a question where the kernel checks signatures.
-	wanted = {k: v for k, v in read_fragments(names).items() if v != '""' or before.get(k, v) != v}
+	wanted = {k: v for k, v in read_fragments(names).items()
+		  if v != '""' or before.get(k, v) != v}
 	check_config(wanted, dotconfig)
 	if text:
 		asked = dict(re.findall(r"^(CONFIG_\w+)=([ym])$", text, re.M))
 		lost = sorted(asked.keys() - read_config(dotconfig).keys())
 		(out / "lost-options").write_text("".join(f"{name}\n" for name in lost))
-		say(f"{len(lost)} of {len(asked)} options of DEB_CONFIG={given} are not set: {out}/lost-options")
+		say(f"{len(lost)} of {len(asked)} options of DEB_CONFIG={given} are not set: "
+		    f"{out}/lost-options")
 
 
-def identity(tree, kernel):
-	"""Return (make's variables, environment) that name the packages, from the tree's last commit.
+def identity(tree: StrPath, kernel: str) -> tuple[dict[str, str], dict[str, str]]:
+	"""Return (make's variables, environment) that name the packages.
 
-	Nothing of the machine or the clock is in them.
+	They are made from the tree's last commit. Nothing of the machine or the clock is in them.
 	"""
-	def git(*args):
-		return run(["git", "-C", tree, *args]).stdout.strip()
-	seconds, commit = git("log", "-1", "--format=%ct %h", "--abbrev=12").split()
-	changed = ".changed" if git("status", "--porcelain", "--untracked-files=no") else ""
+	seconds, commit = git(tree, "log", "-1", "--format=%ct %h", "--abbrev=12").split()
+	changed = git(tree, "status", "--porcelain", "--untracked-files=no")
+	suffix = ".changed" if changed else ""
 	when = time.gmtime(int(seconds))
-	version = f"{tree_version(tree)}+{time.strftime('%Y%m%d', when)}-g{commit}{changed}"
+	version = f"{tree_version(tree)}+{time.strftime('%Y%m%d', when)}-g{commit}{suffix}"
 	# The part after the last dash is also the build's number: "uname -v" begins with it.
 	variables = {"LOCALVERSION": "-modify-prot" if kernel == "series" else f"-{kernel}",
 		     "KDEB_PKGVERSION": version, "KDEB_CHANGELOG_DIST": "unstable",
@@ -120,25 +134,26 @@ def identity(tree, kernel):
 	return variables, {"SOURCE_DATE_EPOCH": seconds}
 
 
-def bindeb(tree, out, kernel, log):
-	"""Build and package what is configured in @out; return the image's and the headers' package."""
+def bindeb(tree: Path, out: Path, kernel: str, log: Path) -> list[Path]:
+	"""Build and package what is configured in @out; return [image's, headers' package]."""
 	variables, env = identity(tree, kernel)
 	for old in out.parent.glob("*.deb"):
 		old.unlink()
 	# mkdebian dates the changelog by the clock.
-	date = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(int(env["SOURCE_DATE_EPOCH"])))
+	seconds, version = env["SOURCE_DATE_EPOCH"], variables["KDEB_PKGVERSION"]
+	date = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(int(seconds)))
 	script = out.parent / "changelog.sed"
 	script.write_text(f"s/^\\( -- .*>\\).*/\\1  {date}/\n")
 	variables["DPKG_FLAGS"] = f"--hook-binary='sed -i -f {script} debian/changelog'"
 	# A kernel is not linked again only because its name and date change.
-	stamp, linked_as = out.parent / "linked-as", f"{variables['KDEB_PKGVERSION']} {env['SOURCE_DATE_EPOCH']}\n"
+	stamp, linked_as = out.parent / "linked-as", f"{version} {seconds}\n"
 	if not stamp.is_file() or stamp.read_text() != linked_as:
 		(out / "vmlinux.unstripped").unlink(missing_ok=True)
-	run([*make_command(tree, out), *(f"{k}={v}" for k, v in variables.items()), "bindeb-pkg"], log=log,
-	    env={**env, **ccache(out.parent.parent)})
+	run([*make_command(tree, out), *(f"{k}={v}" for k, v in variables.items()), "bindeb-pkg"],
+	    log=log, env={**env, **ccache(out.parent.parent)})
 	stamp.write_text(linked_as)
 	release = (out / "include" / "config" / "kernel.release").read_text().strip()
-	debs = [out.parent / f"linux-{what}-{release}_{variables['KDEB_PKGVERSION']}_amd64.deb"
+	debs = [out.parent / f"linux-{what}-{release}_{version}_amd64.deb"
 		for what in ("image", "headers")]
 	for deb in debs:
 		if not deb.is_file():
@@ -146,19 +161,27 @@ def bindeb(tree, out, kernel, log):
 	return debs
 
 
-def pick_module(root, release):
-	"""Return (name, files below @root it needs) of a module to load; ("", []) if there is none."""
-	folder = root / "lib" / "modules" / release
-	index = (folder / "modules.dep").read_text() if (folder / "modules.dep").is_file() else ""
+def pick_module(root: Path, release: str) -> tuple[str, list[FilePair]]:
+	"""Return (name, files that it needs) of a module below @root to load.
+
+	The files are (guest path, host path). Returns ("", []) if there is no module.
+	"""
+	directory = root / "lib" / "modules" / release
+	index = directory / "modules.dep"
+	text = index.read_text() if index.is_file() else ""
 	for name in MODULES:
-		if match := re.search(rf"^(\S*/{name}\.ko):(.*)$", index, re.M):
+		if match := re.search(rf"^(\S*/{name}\.ko):(.*)$", text, re.M):
 			names = ["modules.dep", match[1], *match[2].split()]
-			return name, [(f"/lib/modules/{release}/{n}", folder / n) for n in names]
+			return name, [(f"/lib/modules/{release}/{n}", directory / n) for n in names]
 	return "", []
 
 
-def boot(kernel, deb, config, kind, tree):
-	"""Boot the kernel in package @deb in a guest of @kind and load a module of it."""
+def boot(kernel: str, deb: Path, config: Options, kind: str, tree: Path) -> None:
+	"""Boot the kernel in package @deb in a guest of @kind and load a module of it.
+
+	@kernel is the one that the package was made of, @config its options, @tree its source.
+	Raises ToolError if the guest does not end well.
+	"""
 	if missing := [o for o in NEEDS[kind] if config.get(f"CONFIG_{o}") != "y"]:
 		say(f"not booted, {kind}: this configuration has no CONFIG_{missing[0]}=y")
 		return
@@ -172,19 +195,21 @@ def boot(kernel, deb, config, kind, tree):
 		if not module:
 			say(f"no plain module of {' '.join(MODULES)} in {deb.name}: none is loaded")
 		revision = deb.name.split("_")[1].rpartition("-")[2]
-		job = JOB.format(release=release, revision=revision, modules=module, hypervisor="xen" if kind == "xen" else "none")
+		job = JOB.format(release=release, revision=revision, modules=module,
+				 hypervisor="xen" if kind == "xen" else "none")
 		guest = Guest(kind, image, initramfs(tree, name, job, files=files), **size(smp=2))
 		result = guest.run(name, timeout=BOOT_LIMIT).require()
 	line = next(l for l in result.lines if l.startswith("Linux version "))
-	say(f"booted, {kind}, {result.seconds:.0f} s, module {module or '-'}: {' '.join(line.split()[:3])}")
+	say(f"booted, {kind}, {result.seconds:.0f} s, module {module or '-'}: "
+	    f"{' '.join(line.split()[:3])}")
 
 
-def package(kernel="series", given="", boot_it=True):
-	"""Build the packages of @kernel with DEB_CONFIG=@given; return their paths in build/deb/@kernel.
+def package(kernel: str = "series", given: str = "", boot_it: bool = True) -> list[Path]:
+	"""Build the packages of @kernel with DEB_CONFIG=@given; return their paths.
 
-	Raises ToolError for an unknown kernel or configuration, a missing tool, lost
-	options, a failed build and a package whose kernel does not boot; packages of an
-	earlier run are then as they were.
+	They land in build/deb/@kernel. Raises ToolError for an unknown kernel or
+	configuration, a missing tool, lost options, a failed build and a package whose
+	kernel does not boot; packages of an earlier run are then as they were.
 	"""
 	check_kernel(kernel)
 	given_config(given)
@@ -206,7 +231,7 @@ def package(kernel="series", given="", boot_it=True):
 	return [final / deb.name for deb in debs]
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("KERNEL", "series", known_kernels())
 	parser.setting("DEB_CONFIG")

@@ -6,21 +6,24 @@ Uses the kernel's own usr/gen_init_cpio.c, which needs no root for device nodes.
 import gzip
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from common.command import EXIT_MISSING, ROOT, ToolError, build_dir, replaced, run
+from common.command import EXIT_MISSING, ROOT, StrPath, ToolError, build_dir, replaced, run
 
+FilePair = tuple[str, StrPath]	# (guest path, host path)
 APPLETS = ("sh", "cat", "echo", "ls", "grep", "sed", "awk", "head", "tail", "wc", "sleep", "sync",
-	   "mkdir", "find", "mount", "umount", "dmesg", "ps", "kill", "taskset", "seq", "test", "true", "vi",
-	   "false", "uname", "free", "top", "poweroff", "reboot", "cut", "tr", "sort", "rm", "cp",
-	   "mkswap", "swapon", "swapoff", "mke2fs", "ln", "tee")
+	   "mkdir", "find", "mount", "umount", "dmesg", "ps", "kill", "taskset", "seq", "test",
+	   "true", "vi", "false", "uname", "free", "top", "poweroff", "reboot", "cut", "tr", "sort",
+	   "rm", "cp", "mkswap", "swapon", "swapoff", "mke2fs", "ln", "tee")
 
 
-def busybox():
+def busybox() -> str:
 	"""Return the path of a statically linked busybox."""
 	path = shutil.which("busybox")
 	if not path:
-		raise ToolError("busybox not found: run 'make deps' (package busybox-static)", EXIT_MISSING)
+		raise ToolError("busybox not found: run 'make deps' (package busybox-static)",
+				EXIT_MISSING)
 	return path
 
 
@@ -38,21 +41,23 @@ def compile_static(source: Path, name: str, *flags: str, headers: tuple[Path, ..
 	return out
 
 
-def gen_init_cpio(linux):
+def gen_init_cpio(linux: StrPath) -> Path:
 	"""Return the kernel's gen_init_cpio, compiled from the tree @linux."""
 	return compile_static(Path(linux) / "usr" / "gen_init_cpio.c", "gen_init_cpio")
 
 
-def initramfs(linux, name, job, programs=(), files=()):
+def initramfs(linux: StrPath, name: str, job: str, programs: Iterable[StrPath] = (),
+	      files: Iterable[FilePair] = ()) -> Path:
 	"""Write build/guests/@name.cpio.gz and return its path.
 
 	@linux is a kernel tree, @job the text of the shell script to run,
 	@programs host paths that land in /bin, @files (guest path, host path)
 	pairs that land where they say, with their mode.
 	"""
+	init = compile_static(ROOT / "guests" / "programs" / "init.c", "init")
 	lines = ["dir /dev 0755 0 0", "nod /dev/console 0600 0 0 c 5 1", "dir /bin 0755 0 0",
-		 "dir /etc 0755 0 0", "dir /var 0755 0 0", "dir /run 0755 0 0", "dir /root 0700 0 0",
-		 f"file /init {compile_static(ROOT / 'guests' / 'programs' / 'init.c', 'init')} 0755 0 0",
+		 "dir /etc 0755 0 0", "dir /var 0755 0 0", "dir /run 0755 0 0",
+		 "dir /root 0700 0 0", f"file /init {init} 0755 0 0",
 		 f"file /bin/busybox {busybox()} 0755 0 0"]
 	lines += [f"slink /bin/{applet} busybox 0777 0 0" for applet in APPLETS]
 	lines += [f"file /bin/{Path(p).name} {p} 0755 0 0" for p in programs]

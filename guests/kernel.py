@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
 """Configure and build a kernel: base or series, from config fragments.
 
-build/linux (series) and build/base/linux (base) are built into sibling folders
+build/linux (series) and build/base/linux (base) are built into sibling directories
 build/<config> and build/base/<config>, so that both have the same relative paths
 and ccache can share what the series leaves alone.
 """
 import re
 import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from common.command import (EXIT_CONFIG, EXIT_MISSING, ROOT, ToolError, build_dir, jobs, locked,
-			    main, run, say, verbose)
+from common.command import (EXIT_CONFIG, EXIT_MISSING, ROOT, StrPath, ToolError, build_dir, jobs,
+			    locked, main, run, say, verbose)
 from common.settings import KERNELS, Parser, setting
 from series import patches
 from series.base import base_worktree
@@ -30,25 +31,26 @@ CONFIG_SETS = {
 	"up": ("lean", "kunit", "disk", "up"),
 }
 SERIES_ONLY = "kunit-series"
+Options = dict[str, str]	# {"CONFIG_...": value}
 
 
-def topic_kernels():
+def topic_kernels() -> dict[str, str]:
 	"""Return {kernel: topic}: "topic1" is the base with the first topic alone, and so on."""
 	return {f"topic{topic.partition('-')[0]}": topic for topic in patches.topics()}
 
 
-def known_kernels():
+def known_kernels() -> tuple[str, ...]:
 	"""Return the names of the kernels that can be built: "base", "series", "topic1"..."""
 	return (*KERNELS, *topic_kernels())
 
 
-def check_kernel(kernel):
+def check_kernel(kernel: str) -> None:
 	"""Raise ToolError unless @kernel is one of known_kernels()."""
 	if kernel not in known_kernels():
 		raise ToolError(f"unknown kernel '{kernel}': known are {' '.join(known_kernels())}")
 
 
-def source(kernel):
+def source(kernel: str) -> Path:
 	"""Return the source tree of "base", "series" or "topic1"..., made if need be."""
 	check_kernel(kernel)
 	if kernel in topic_kernels():
@@ -56,19 +58,20 @@ def source(kernel):
 	return make_tree() if kernel == "series" else base_worktree()
 
 
-def output(kernel, config):
-	"""Return the folder that @kernel is built into with @config."""
+def output(kernel: str, config: str) -> Path:
+	"""Return the directory that @kernel is built into with @config."""
 	return build_dir() / ("." if kernel == "series" else kernel) / f"obj-{config}"
 
 
-def fragments(kernel, config):
+def fragments(kernel: str, config: str) -> tuple[str, ...]:
 	"""Return the names of the fragments that make up @config for @kernel."""
-	mine = kernel == "series" and (FRAGMENT_DIR / f"{SERIES_ONLY}.config").is_file()
-	extra = (SERIES_ONLY,) if mine else ()
-	return (*CONFIG_SETS[config], *extra)
+	names = CONFIG_SETS[config]
+	if kernel == "series" and (FRAGMENT_DIR / f"{SERIES_ONLY}.config").is_file():
+		return (*names, SERIES_ONLY)
+	return names
 
 
-def make_command(tree, out):
+def make_command(tree: StrPath, out: StrPath) -> list[str]:
 	"""Return the make command line with the user's own kernel variables."""
 	argv = ["make", "-C", str(tree), f"O={out}", f"-j{jobs()}"]
 	for name in ("ARCH", "CROSS_COMPILE", "LLVM", "W", "C", "HOSTCC"):
@@ -80,22 +83,23 @@ def make_command(tree, out):
 	return [*argv, "KBUILD_BUILD_USER=modify-prot", "KBUILD_BUILD_HOST=localhost"]
 
 
-def ccache(folder):
-	"""Return the environment by which ccache takes paths below @folder as relative, to share objects.
+def ccache(directory: StrPath) -> dict[str, str]:
+	"""Return the environment by which ccache takes paths below @directory as relative.
 
-	Not in depend mode, which overlooks .incbin: a kernel's compressed payload
-	would be taken from an earlier kernel of the same size.
+	So builds in sibling directories share objects. Not in depend mode, which overlooks
+	.incbin: a kernel's compressed payload would be taken from an earlier kernel of the
+	same size.
 	"""
-	return {"CCACHE_BASEDIR": str(folder), "CCACHE_NOHASHDIR": "1", "CCACHE_NODEPEND": "1"}
+	return {"CCACHE_BASEDIR": str(directory), "CCACHE_NOHASHDIR": "1", "CCACHE_NODEPEND": "1"}
 
 
-def read_fragments(names, folder=FRAGMENT_DIR):
+def read_fragments(names: Iterable[str], directory: StrPath = FRAGMENT_DIR) -> Options:
 	"""Return {symbol: value} that the fragments ask for; "n" for "is not set"."""
-	wanted = {}
+	wanted: Options = {}
 	for name in names:
-		path = Path(folder) / f"{name}.config"
+		path = Path(directory) / f"{name}.config"
 		if not path.is_file():
-			known = " ".join(sorted(p.stem for p in Path(folder).glob("*.config")))
+			known = " ".join(sorted(p.stem for p in Path(directory).glob("*.config")))
 			raise ToolError(f"no config fragment '{name}': known are {known}")
 		for line in path.read_text().splitlines():
 			if match := re.match(r"(CONFIG_\w+)=(.*)$", line):
@@ -105,24 +109,25 @@ def read_fragments(names, folder=FRAGMENT_DIR):
 	return wanted
 
 
-def read_config(path):
+def read_config(path: StrPath) -> Options:
 	"""Return {symbol: value} of a .config."""
 	return dict(re.findall(r"^(CONFIG_\w+)=(.*)$", Path(path).read_text(), re.M))
 
 
-def check_config(wanted, dotconfig):
+def check_config(wanted: Options, dotconfig: StrPath) -> None:
 	"""Raise ToolError with the names of the requested symbols that did not survive."""
 	have = read_config(dotconfig)
-	lost = [f"{k}={v} (is {have.get(k, 'n')})" for k, v in wanted.items() if have.get(k, "n") != v]
+	lost = [f"{k}={v} (is {have.get(k, 'n')})" for k, v in wanted.items()
+		if have.get(k, "n") != v]
 	if lost:
 		raise ToolError(f"config options did not survive: {', '.join(lost)}: "
 				f"see their dependencies in {dotconfig}", EXIT_CONFIG)
 
 
-def configure(tree, out, names, folder=FRAGMENT_DIR):
+def configure(tree: StrPath, out: Path, names: Sequence[str], directory: StrPath = FRAGMENT_DIR) -> None:
 	"""Write out/.config: allnoconfig plus fragments, checked; keep it if nothing changed."""
-	wanted = read_fragments(names, folder)
-	files = [Path(folder) / f"{name}.config" for name in names]
+	wanted = read_fragments(names, directory)
+	files = [Path(directory) / f"{name}.config" for name in names]
 	stamp = out / ".fragments"
 	variables = [a for a in make_command(tree, out)[3:] if not a.startswith(("-j", "V="))]
 	text = shlex.join(variables) + "\n" + "".join(f.read_text() for f in files)
@@ -139,8 +144,8 @@ def configure(tree, out, names, folder=FRAGMENT_DIR):
 	stamp.write_text(text)
 
 
-def build(kernel, config, targets=("bzImage",)):
-	"""Build @kernel with @config; return the output folder.
+def build(kernel: str, config: str, targets: Sequence[str] = ("bzImage",)) -> Path:
+	"""Build @kernel with @config; return the output directory.
 
 	Raises ToolError for an unknown config, a lost config option (its name)
 	or a failed build (the log's path).
@@ -165,7 +170,7 @@ def build(kernel, config, targets=("bzImage",)):
 	return out
 
 
-def built_from(tree, out, targets):
+def built_from(tree: StrPath, out: Path, targets: Iterable[str]) -> str | None:
 	"""Return what a build depends on as text, or None if the tree has local changes."""
 	if run(["git", "-C", tree, "status", "--porcelain", "--untracked-files=no"]).stdout:
 		return None
@@ -173,15 +178,15 @@ def built_from(tree, out, targets):
 	return head + " ".join(targets) + (out / ".fragments").read_text()
 
 
-def image(out):
-	"""Return the bzImage in an output folder; raises ToolError if it is not there."""
+def image(out: StrPath) -> Path:
+	"""Return the bzImage in an output directory; raise ToolError if it is not there."""
 	path = Path(out) / "arch" / "x86" / "boot" / "bzImage"
 	if not path.is_file():
 		raise ToolError(f"{path} is missing: 'make kernel'", EXIT_MISSING)
 	return path
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("KERNEL", "series", known_kernels())
 	parser.setting("CONFIG", "lean", CONFIG_SETS)

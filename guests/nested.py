@@ -9,10 +9,11 @@ guest's kernel and initramfs are in /guest of the outer one's initramfs.
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from common.command import ROOT, build_dir, replaced
 from common.settings import setting
-from guests.initramfs import initramfs
+from guests.initramfs import FilePair, initramfs
 from guests.kernel import build, image, output
 from guests.libraries import libraries, vmm_files
 from guests.xen import tools
@@ -35,7 +36,8 @@ tsc_mode = "{tsc}"
 on_reboot = "destroy"
 on_crash = "destroy"
 """
-XEN_PROGRAMS = ("xl", "xenconsole", "xenconsoled", "xenstored", "xen-init-dom0", "libxl-save-helper")
+XEN_PROGRAMS = ("xl", "xenconsole", "xenconsoled", "xenstored", "xen-init-dom0",
+		"libxl-save-helper")
 
 
 @dataclass
@@ -46,36 +48,44 @@ class Host:
 	append: str = NO_KUNIT
 
 
-def dom0_files():
+class Around(TypedDict, total=False):
+	"""What a caller may choose of the machine around a guest; see host()."""
+	inner_mem: int
+	inner_smp: int
+	scenario: str
+
+
+def dom0_files() -> list[FilePair]:
 	"""Return (guest path, host path) of xl, its daemons and their libraries."""
 	root = tools()
-	folder = next((root / "usr" / "lib").glob("xen-*/bin"))
-	programs = [folder / name for name in XEN_PROGRAMS]
+	directory = next((root / "usr" / "lib").glob("xen-*/bin"))
+	programs = [directory / name for name in XEN_PROGRAMS]
 	return [*[(f"/{p.relative_to(root)}", p) for p in programs], *libraries(programs, root)]
 
 
-def host(kind, kernel, name, guest_kernel, guest_initrd, *, append, smp, mem,
-	 inner_mem=None, inner_smp=None, scenario=None, build_it=True):
+def host(kind: str, kernel: str, name: str, guest_kernel: Path, guest_initrd: Path, *,
+	 append: str, smp: int, mem: int, inner_mem: int | None = None,
+	 inner_smp: int | None = None, scenario: str | None = None, build_it: bool = True) -> Host:
 	"""Return the Host that runs a guest of @kind on @kernel ("base", "series").
 
 	@guest_kernel and @guest_initrd are the inner guest's, @append its command
 	line, @smp and @mem what the whole machine has; the guest has half the
 	memory and as many vCPUs, or @inner_mem and @inner_smp. @scenario is the text
-	of a script that the outer job of a domU sources
-	while the guest runs.
+	of a script that the outer job of a domU sources while the guest runs.
 	"""
-	inner = {"smp": inner_smp or smp, "mem": inner_mem or mem // 2}
+	inner_smp, inner_mem = inner_smp or smp, inner_mem or mem // 2
 	texts = {"scenario": scenario} if scenario else {}
 	if kind == "kvm":
-		settings = {**inner, "append": f"console=ttyS0 {append}"}
-		job = "".join(f"{key}={shlex.quote(str(value))}\n" for key, value in settings.items())
-		programs = vmm_files("/guest")
+		arguments = shlex.quote(f"console=ttyS0 {append}")
+		job = f"smp={inner_smp}\nmem={inner_mem}\nappend={arguments}\n"
+		script, programs = "kvm.sh", vmm_files("/guest")
 	else:
-		kinds = {"type": "pvh", "tsc": "native"} if kind == "pvh" else {"type": "pv", "tsc": "default"}
-		texts["xl.cfg"] = XL_CONFIG.format(append=f"console=hvc0 {append}", **kinds, **inner)
+		virtual, tsc = ("pvh", "native") if kind == "pvh" else ("pv", "default")
+		texts["xl.cfg"] = XL_CONFIG.format(append=f"console=hvc0 {append}", type=virtual,
+						   tsc=tsc, smp=inner_smp, mem=inner_mem)
 		job = ""
-		programs = dom0_files()
-	job += (ROOT / "guests" / "jobs" / ("kvm.sh" if kind == "kvm" else "domU.sh")).read_text()
+		script, programs = "domU.sh", dom0_files()
+	job += (ROOT / "guests" / "jobs" / script).read_text()
 	files = [("/guest/kernel", guest_kernel), ("/guest/initrd", guest_initrd), *programs]
 	store = build_dir() / "guests" / f"{name}-guest"
 	store.mkdir(parents=True, exist_ok=True)
@@ -87,6 +97,6 @@ def host(kind, kernel, name, guest_kernel, guest_initrd, *, append, smp, mem,
 	return Host(image(out), initramfs(build_dir() / "linux", f"{name}-host", job, files=files))
 
 
-def host_kernel(default):
+def host_kernel(default: str) -> str:
 	"""Return which kernel is around the guest: HOST_KERNEL=, else @default."""
 	return setting("HOST_KERNEL", default)

@@ -7,6 +7,7 @@ only if our init printed its end marker with status 0; a panic, an oops or a war
 on the console ends it at once.
 """
 import dataclasses
+import math
 import os
 import re
 import selectors
@@ -14,8 +15,10 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, TextIO
 
 from common.command import (EXIT_GUEST, EXIT_HANG, ToolError, build_dir, end_with_parent,
 			    log_command, progress, replaced, run, say, verbose)
@@ -30,12 +33,13 @@ END_MARKER = re.compile(r"^guest-init: job ended with status (\d+)")
 INIT_FAILED = re.compile(r"^guest-init: (?!job ended)")
 # What a healthy guest never prints.
 FAILURES = re.compile(
-	r"Kernel panic|KVM internal error|\bBUG: |kernel BUG at|\bOops\b|\bWARNING: |general protection fault"
-	r"|Call Trace:|KASAN: |KCSAN: |UBSAN: |possible recursive locking"
+	r"Kernel panic|KVM internal error|\bBUG: |kernel BUG at|\bOops\b|\bWARNING: "
+	r"|general protection fault|Call Trace:|KASAN: |KCSAN: |UBSAN: |possible recursive locking"
 	r"|possible circular locking|suspicious RCU usage|inconsistent lock state"
 	r"|INFO: task .* blocked|rcu: INFO: .* stall|soft lockup|hard LOCKUP|unable to handle"
 	r"|multicall\(s\) failed|page allocation failure"
-	r"|\(XEN\) Panic on CPU|\(XEN\) .*Dom0 crashed|\(XEN\) domain_crash|\(XEN\) Xen (?:BUG|WARN) at")
+	r"|\(XEN\) Panic on CPU|\(XEN\) .*Dom0 crashed|\(XEN\) domain_crash"
+	r"|\(XEN\) Xen (?:BUG|WARN) at")
 TAIL_LINES = 15
 KVM_DEVICE = "/dev/kvm"
 PROBE_LIMIT = 10	# seconds: under KVM a guest is up in two
@@ -49,10 +53,10 @@ class Result:
 	reason: str
 	log: Path
 	seconds: float
-	lines: list = field(default_factory=list)	# of the guest
-	console: list = field(default_factory=list)	# these and those of the machine around it
+	lines: list[str] = field(default_factory=list)	# of the guest
+	console: list[str] = field(default_factory=list)	# and of the machine around it
 
-	def require(self):
+	def require(self) -> "Result":
 		"""Return self if the run was ok; else raise ToolError with console tail and log."""
 		if self.status == "ok":
 			return self
@@ -74,24 +78,24 @@ class Guest:
 	icount: bool = False
 	svm: bool = False	# let the guest run KVM itself
 	accel: str = "auto"
-	host: Host = None	# what a guest inside a guest needs around it
+	host: Host | None = None	# what a guest inside a guest needs around it
 
-	def __post_init__(self):
+	def __post_init__(self) -> None:
 		if self.kind not in KINDS:
 			raise ToolError(f"unknown GUEST '{self.kind}': known are {' '.join(KINDS)}")
 		if self.icount and self.smp > 1:
 			raise ToolError("an instruction count (-icount) needs SMP=1")
 
 	@property
-	def machine(self):
+	def machine(self) -> str:
 		"""Return what QEMU boots: "bare" or "xen"."""
 		return MACHINE_AROUND.get(self.kind, self.kind)
 
-	def command(self, extra=""):
+	def command(self, extra: str = "") -> list[str]:
 		"""Return QEMU's command line; @extra goes to the kernel that boots first."""
 		accel = "tcg" if self.icount else self.pick_accel()
-		argv = [qemu_binary(), "-m", str(self.mem), "-nographic", "-no-reboot", "-nic", "none",
-			"-smp", str(self.smp)]
+		argv = [qemu_binary(), "-m", str(self.mem), "-nographic", "-no-reboot",
+			"-nic", "none", "-smp", str(self.smp)]
 		if accel == "kvm":
 			argv += ["-accel", "kvm", "-cpu", "host"]
 		else:
@@ -118,7 +122,7 @@ class Guest:
 			f"dom0_max_vcpus={self.smp}",
 			"-initrd", f"{outer.kernel} console=hvc0 {append},{outer.initrd}"]
 
-	def pick_accel(self):
+	def pick_accel(self) -> str:
 		"""Return "tcg" or "kvm": KVM only if asked for, or ("auto") if it boots this kind.
 
 		The answer is kept for this boot of the machine: /dev/kvm proves
@@ -137,19 +141,21 @@ class Guest:
 				tmp.write_text(f"{boot} {'kvm' if works else 'tcg'}\n")
 		return memo.read_text().split()[1]
 
-	def probe_kvm(self):
+	def probe_kvm(self) -> bool:
 		"""Return whether the machine, with an empty job, ends well under KVM in time."""
 		initrd = initramfs(build_dir() / "linux", "kvm-probe", "true\n")
 		kernel = self.host.kernel if self.host else self.kernel
-		probe = dataclasses.replace(self, kind=self.machine, host=None, accel="kvm", smp=1, svm=False,
-					    kernel=kernel, initrd=initrd, append=NO_KUNIT)
+		probe = dataclasses.replace(self, kind=self.machine, host=None, accel="kvm", smp=1,
+					    svm=False, kernel=kernel, initrd=initrd,
+					    append=NO_KUNIT)
 		result = probe.run(f"kvm-probe-{self.machine}", timeout=PROBE_LIMIT)
 		if result.status != "ok":
-			say(f"{KVM_DEVICE} is there but boots no {self.machine} guest ({result.status}): using TCG")
+			say(f"{KVM_DEVICE} is there but boots no {self.machine} guest "
+			    f"({result.status}): using TCG")
 		return result.status == "ok"
 
-	def run(self, name, timeout=300, may_warn=False):
-		"""Run the guest's job and return a Result; never raises for what the guest does.
+	def run(self, name: str, timeout: float = 300, may_warn: bool = False) -> Result:
+		"""Run the guest's job and return a Result; never raise for what the guest does.
 
 		@name names the log, build/log/<name>.log; @timeout is in seconds of
 		this machine's time. With @may_warn, failure patterns don't end the
@@ -161,9 +167,10 @@ class Guest:
 		log_command(argv)
 		with log.open("w") as f:
 			f.write(f"# {shlex.join(argv)}\n")
-			return Console(log, f, timeout, may_warn, PREFIX if self.host else "").watch(argv)
+			prefix = PREFIX if self.host else ""
+			return Console(log, f, timeout, may_warn, prefix).watch(argv)
 
-	def shell(self):
+	def shell(self) -> int:
 		"""Run the guest with this terminal as its console; return QEMU's status."""
 		argv = self.command("guest_shell" if self.host else "")
 		log_command(argv)
@@ -178,21 +185,24 @@ class Console:
 	the machine around it: these may fail the run, but not end it well.
 	"""
 
-	def __init__(self, log, stream, timeout, may_warn, prefix=""):
+	def __init__(self, log: Path, stream: TextIO, timeout: float, may_warn: bool,
+		     prefix: str = "") -> None:
 		self.log, self.stream, self.timeout = log, stream, timeout
 		self.may_warn, self.prefix = may_warn, prefix
-		self.lines, self.console = [], []
-		self.verdict = None
-		self.deadline = None
+		self.lines: list[str] = []
+		self.console: list[str] = []
+		self.verdict: tuple[str, str] | None = None	# Result's status and reason
+		self.deadline = math.inf	# until watch() sets it
 
-	def watch(self, argv):
+	def watch(self, argv: Sequence[str]) -> Result:
 		"""Start QEMU, watch it, end it; return the Result."""
 		start = time.monotonic()
 		self.deadline = start + self.timeout
 		with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
 				      stderr=subprocess.STDOUT, preexec_fn=end_with_parent) as proc:
+			assert proc.stdout
 			try:
-				self.read(proc)
+				self.read(proc.stdout)
 			finally:
 				if proc.poll() is None:
 					proc.kill()
@@ -202,20 +212,20 @@ class Console:
 		return Result(*self.verdict, self.log, time.monotonic() - start, self.lines,
 			      self.console)
 
-	def read(self, proc):
-		"""Take lines until the verdict's grace time is over or QEMU ends."""
+	def read(self, pipe: IO[bytes]) -> None:
+		"""Take lines from @pipe until the verdict's grace time is over or QEMU ends."""
 		pending = b""
 		with selectors.DefaultSelector() as selector:
-			selector.register(proc.stdout, selectors.EVENT_READ)
+			selector.register(pipe, selectors.EVENT_READ)
 			while True:
 				left = self.deadline - time.monotonic()
 				if left <= 0:
-					if not self.verdict:
-						self.verdict = ("hung", f"no end marker within {self.timeout:.0f} s")
+					late = f"no end marker within {self.timeout:.0f} s"
+					self.verdict = self.verdict or ("hung", late)
 					return
 				if not selector.select(left):
 					continue
-				data = os.read(proc.stdout.fileno(), 65536)
+				data = os.read(pipe.fileno(), 65536)
 				if not data:
 					if pending:
 						self.line(pending)
@@ -224,9 +234,10 @@ class Console:
 				for raw in complete:
 					self.line(raw)
 
-	def line(self, raw):
+	def line(self, raw: bytes) -> None:
 		"""Log one line and judge it."""
-		text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc", "", raw.decode(errors="replace")).rstrip("\r")
+		text = raw.decode(errors="replace")
+		text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc", "", text).rstrip("\r")
 		self.stream.write(text + "\n")
 		self.stream.flush()
 		self.console.append(text)
@@ -240,7 +251,8 @@ class Console:
 		if match := END_MARKER.match(text):
 			status = int(match[1])
 			if not inner:
-				self.end("failed", f"the machine around the guest ended first, status {status}")
+				self.end("failed", "the machine around the guest ended first, "
+					 f"status {status}")
 			elif status:
 				self.end("failed", f"job status {status}")
 			else:
@@ -250,13 +262,13 @@ class Console:
 		elif not self.may_warn and FAILURES.search(text):
 			self.end("warned", text.strip())
 
-	def end(self, status, reason):
+	def end(self, status: str, reason: str) -> None:
 		"""Set the verdict; the guest gets a little more time."""
 		self.verdict = (status, reason)
 		self.deadline = min(self.deadline, time.monotonic() + GRACE)
 
 
-def check_tools():
+def check_tools() -> None:
 	"""Raise ToolError with the remedy if QEMU is missing."""
 	done = run([qemu_binary(), "--version"])
 	if verbose():

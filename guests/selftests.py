@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Build kernel selftests statically, from build/linux, for the guests' initramfs."""
+from pathlib import Path
+
 from common.command import build_dir, run
 from guests.kernel import build, make_command, output, source
 
 
-def headers(config="lean"):
-	"""Build the series' kernel of @config and its headers for user space; return their folder."""
+def headers(config: str = "lean") -> Path:
+	"""Build the series' kernel of @config and export its headers; return their directory."""
 	tree = source("series")
 	build("series", config)
 	objects = output("series", config)
@@ -15,23 +17,23 @@ def headers(config="lean"):
 	return objects / "usr" / "include"
 
 
-def selftest(folder, name, config="lean"):
-	"""Build tools/testing/selftests/@folder's program @name; return its path.
+def selftest(directory: str, name: str, config: str = "lean") -> Path:
+	"""Build tools/testing/selftests/@directory's program @name; return its path.
 
 	The kernel of @config is built first: the program uses its exported
 	headers. Raises ToolError with the log's path if the build fails.
 	"""
-	return compile_selftest(folder, name, headers(config))
+	return compile_selftest(directory, name, headers(config))
 
 
-def compile_selftest(folder, name, include):
+def compile_selftest(directory: str, name: str, include: Path) -> Path:
 	"""Build the program as selftest() does, with the exported headers in @include."""
 	tree = source("series")
 	log = build_dir() / "log" / f"selftest-{name.replace('/', '-')}.log"
 	log.unlink(missing_ok=True)
-	out = build_dir() / "selftests" / folder
+	out = build_dir() / "selftests" / directory
 	out.mkdir(parents=True, exist_ok=True)
-	run(["make", "-C", tree / "tools" / "testing" / "selftests" / folder, f"OUTPUT={out}",
+	run(["make", "-C", tree / "tools" / "testing" / "selftests" / directory, f"OUTPUT={out}",
 	     f"KHDR_INCLUDES=-isystem {include}", "LDFLAGS=-static", "CC=gcc",
 	     out / name], log=log)
 	return out / name

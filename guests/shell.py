@@ -10,7 +10,7 @@ from guests.qemu import KINDS
 JOB = "echo 'busybox shell; exit powers the guest off'; /bin/sh -i; true\n"
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("GUEST", "xen", KINDS)
 	parser.setting("KERNEL", "series", known_kernels())

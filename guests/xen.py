@@ -17,7 +17,7 @@ from common.settings import XEN_VERSIONS, Parser, setting
 SUITES = dict(zip(XEN_VERSIONS, ("bookworm", "trixie"), strict=True))
 
 
-def packed(given):
+def packed(given: str) -> Path:
 	"""Return the path of the binary that @given (XEN=) names, maybe compressed."""
 	if given in SUITES:
 		root = unpacked((f"xen-hypervisor-{given}-amd64",), SUITES[given], libraries=False)
@@ -25,13 +25,14 @@ def packed(given):
 	return Path(given)
 
 
-def symbols():
-	"""Return nm's text of the packaged hypervisor, or "" if it can't be had or XEN= is a file."""
+def symbols() -> str:
+	"""Return nm's text of the packaged hypervisor; "" if it can't be had or XEN= is a file."""
 	version = setting("XEN")
 	if version not in SUITES:
 		return ""
+	package = f"xen-hypervisor-{version}-amd64-dbg"
 	try:
-		root = unpacked((f"xen-hypervisor-{version}-amd64-dbg",), SUITES[version], libraries=False)
+		root = unpacked((package,), SUITES[version], libraries=False)
 	except ToolError as error:
 		say(f"the hypervisor's functions stay unnamed: {error}")
 		return ""
@@ -39,7 +40,7 @@ def symbols():
 	return found.read_text() if found else ""
 
 
-def hypervisor():
+def hypervisor() -> Path:
 	"""Return the path of an uncompressed Xen binary that QEMU can load.
 
 	Raises ToolError if XEN= is bad or the package can't be had.
@@ -55,8 +56,8 @@ def hypervisor():
 	return out
 
 
-def tools():
-	"""Return the folder with the unpacked dom0 tools that belong to the hypervisor.
+def tools() -> Path:
+	"""Return the directory with the unpacked dom0 tools that belong to the hypervisor.
 
 	They are tied to its version; that of XEN=path is taken from the file's
 	name, xen-<version>*, else it is the default.
@@ -70,7 +71,7 @@ def tools():
 	return unpacked((f"xen-utils-{version}", "xenstore-utils"), SUITES[version])
 
 
-def _main():
+def _main() -> int:
 	Parser(__doc__).settled()
 	print(hypervisor())
 	return 0

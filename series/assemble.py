@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0
 """make series: complete patches in build/series/, for git am and quilt.
 
-Each topic's folder holds numbered mails, cover-letter.txt and a quilt "series"
+Each topic's directory holds numbered mails, cover-letter.txt and a quilt "series"
 file; build/series/series lists the patches of all topics. No kernel tree and none
 of this tooling is needed to use them:
 
   git am build/series/*/0*.patch
   QUILT_PATCHES=.../build/series quilt push -a
 """
+from pathlib import Path
 
 from common.command import ROOT, build_dir, main, replaced, run, say
 from common.settings import Parser
 from series import patches
 from series.figures import fill
+from series.patches import Patch
 
 
-def mail(patch, diff, number, total):
+def mail(patch: Patch, diff: str, number: int, total: int) -> str:
 	"""Return a patch as an mbox message with diffstat, as git format-patch has it."""
 	stat = run(["git", "apply", "--stat", "--summary", "-"], stdin=diff,
 		   env={"GIT_CEILING_DIRECTORIES": str(ROOT.parent)}, cwd=build_dir()).stdout
@@ -28,7 +30,7 @@ def mail(patch, diff, number, total):
 	return f"{head}\n{patch.body.strip()}\n---\n{stat}\n{diff}"
 
 
-def assemble(root=ROOT):
+def assemble(root: Path = ROOT) -> Path:
 	"""Write build/series anew and return its path."""
 	series = patches.load(root)
 	contents = patches.contents_at_introduction(series, root)
@@ -37,21 +39,24 @@ def assemble(root=ROOT):
 		order = []
 		for topic in patches.topics(root):
 			mine = [p for p in series if p.topic == topic]
-			(tmp / topic).mkdir(parents=True)
+			directory = tmp / topic
+			directory.mkdir(parents=True)
 			for number, patch in enumerate(mine, 1):
 				diff = patches.whole_diff(patch, contents, root)
-				(tmp / topic / patch.name).write_text(mail(patch, diff, number, len(mine)))
+				text = mail(patch, diff, number, len(mine))
+				(directory / patch.name).write_text(text)
 				order.append(f"{topic}/{patch.name}")
-			(tmp / topic / "series").write_text("".join(f"{p.name}\n" for p in mine))
+			(directory / "series").write_text("".join(f"{p.name}\n" for p in mine))
 			cover = root / "patches" / topic / "cover.txt"
 			if cover.is_file():
-				(tmp / topic / "cover-letter.txt").write_text(fill(cover.read_text(), root))
+				text = fill(cover.read_text(), root)
+				(directory / "cover-letter.txt").write_text(text)
 		(tmp / "series").write_text("".join(f"{name}\n" for name in order))
 	say(f"{out}: {len(order)} patches in {len(patches.topics(root))} topics")
 	return out
 
 
-def _main():
+def _main() -> int:
 	Parser(__doc__).settled()
 	assemble()
 	return 0

@@ -12,11 +12,11 @@ import urllib.request
 from pathlib import Path
 
 from common.apt import private_apt
-from common.command import (EXIT_FETCH, EXIT_UNSAVED, ROOT, ToolError, build_dir, log_note, main,
-			    remove, replaced, run, say)
+from common.command import (EXIT_FETCH, EXIT_UNSAVED, ROOT, StrPath, ToolError, build_dir,
+			    log_note, main, remove, replaced, run, say)
 from common.linux import VERSION, tree_version
 from common.settings import Parser, setting
-from series.worktree import lay, unsaved_work
+from series.worktree import git, lay, unsaved_work
 
 STABLE = "7.3.4"	# what kernel.org is asked for
 KERNEL_ORG = "https://cdn.kernel.org/pub/linux/kernel"
@@ -29,7 +29,7 @@ IDENTITY = {
 }
 
 
-def sha256(path):
+def sha256(path: StrPath) -> str:
 	"""Return the hex SHA-256 of a file."""
 	digest = hashlib.sha256()
 	with Path(path).open("rb") as f:
@@ -38,15 +38,15 @@ def sha256(path):
 	return digest.hexdigest()
 
 
-def check_sum(tarball, *lists):
+def check_sum(tarball: Path, *lists: Path) -> None:
 	"""Verify @tarball against the first of @lists (SHA256SUMS files) that names it.
 
 	Raises ToolError if none does or if the sum differs.
 	"""
 	for sums in lists:
-		if not Path(sums).is_file():
+		if not sums.is_file():
 			continue
-		for line in Path(sums).read_text().splitlines():
+		for line in sums.read_text().splitlines():
 			want, _, name = line.partition("  ")
 			if name.strip() != tarball.name:
 				continue
@@ -58,7 +58,7 @@ def check_sum(tarball, *lists):
 			f"{lists[-1]} (sha256sum)", EXIT_FETCH)
 
 
-def from_dl_dir(dl_dir):
+def from_dl_dir(dl_dir: StrPath) -> Path | None:
 	"""Return the verified tarball in @dl_dir, or None if there is none of 7.3."""
 	found = sorted(p for pattern in ("linux-source-7.3.tar.*", "linux-7.3*.tar.*")
 		       for p in Path(dl_dir).glob(pattern))
@@ -68,7 +68,7 @@ def from_dl_dir(dl_dir):
 	return found[-1]
 
 
-def from_distribution():
+def from_distribution() -> Path | None:
 	"""Fetch linux-source-7.3 with a private apt state; return the tarball or None."""
 	package = f"linux-source-{VERSION}"
 	state = build_dir() / "apt"
@@ -77,7 +77,8 @@ def from_distribution():
 		options = private_apt(suite)
 		if options is None:
 			return None
-		if run(["apt-get", *options, "download", package], cwd=state, check=False).returncode == 0:
+		done = run(["apt-get", *options, "download", package], cwd=state, check=False)
+		if done.returncode == 0:
 			break
 	else:
 		return None
@@ -88,7 +89,7 @@ def from_distribution():
 	return state / "unpacked" / "usr" / "src" / f"linux-source-{VERSION}.tar.xz"
 
 
-def download(url, path):
+def download(url: str, path: Path) -> None:
 	"""Fetch @url to @path atomically; raises ToolError if that fails."""
 	log_note(f"urllib: fetch {url} to {path}")
 	try:
@@ -96,11 +97,12 @@ def download(url, path):
 			with tmp.open("wb") as dst:
 				shutil.copyfileobj(src, dst)
 	except (urllib.error.URLError, OSError) as error:
-		raise ToolError(f"cannot fetch {url} ({error}): set LINUX=<tree> or DL_DIR=<folder "
-				f"with linux-source-{VERSION}.tar.xz and SHA256SUMS>", EXIT_FETCH) from error
+		raise ToolError(f"cannot fetch {url} ({error}): set LINUX=<tree> or "
+				f"DL_DIR=<directory with linux-source-{VERSION}.tar.xz and "
+				"SHA256SUMS>", EXIT_FETCH) from error
 
 
-def from_kernel_org():
+def from_kernel_org() -> Path:
 	"""Fetch the release tarball and its published sum; return the verified tarball."""
 	top = setting("KERNEL_ORG", KERNEL_ORG)
 	store = build_dir() / "dl"
@@ -114,8 +116,8 @@ def from_kernel_org():
 	return tarball
 
 
-def unpack(tarball, tree):
-	"""Unpack a kernel tarball so that its only top folder becomes @tree."""
+def unpack(tarball: Path, tree: Path) -> None:
+	"""Unpack a kernel tarball so that its only top directory becomes @tree."""
 	tree.mkdir()
 	run(["tar", "-xf", tarball, "-C", tree, "--strip-components=1"])
 	# Debian's packaging ignores every file at the top, and so all new ones.
@@ -125,10 +127,10 @@ def unpack(tarball, tree):
 		ignore.write_text("".join(l for l in lines if l.strip() not in ("/*", "!/debian/")))
 
 
-def copy_tree(source, tree):
-	"""Copy a user's tree (tracked files only if it is git) into @tree; never writes to it."""
+def copy_tree(source: Path, tree: Path) -> None:
+	"""Copy a user's tree (tracked files only if it is git) into @tree; never write to it."""
 	tree.mkdir()
-	is_git = (Path(source) / ".git").exists()
+	is_git = (source / ".git").exists()
 	if is_git:
 		names = run(["git", "-C", source, "ls-files", "-z"]).stdout
 	else:
@@ -144,21 +146,21 @@ def copy_tree(source, tree):
 		run(["make", "-C", tree, "mrproper"])
 
 
-def import_git(tree, version, source_id):
+def import_git(tree: Path, version: str, source_id: dict[str, str]) -> None:
 	"""Make @tree a git repository with one commit, tagged "base"."""
-	git = ["git", "-C", tree]
-	run([*git, "init", "-q", "-b", "series"])
-	for key, value in (("core.autocrlf", "false"), ("gc.auto", "0"), ("core.looseCompression", "0"),
-			   ("core.untrackedCache", "true"), ("notes.rewriteRef", "refs/notes/topic"),
+	git(tree, "init", "-q", "-b", "series")
+	for key, value in (("core.autocrlf", "false"), ("gc.auto", "0"),
+			   ("core.looseCompression", "0"), ("core.untrackedCache", "true"),
+			   ("notes.rewriteRef", "refs/notes/topic"),
 			   ("advice.detachedHead", "false")):
-		run([*git, "config", key, value])
-	run([*git, "add", "-A", "-f"])
-	run([*git, "commit", "-q", "-m", f"Linux {version}"], env=IDENTITY)
-	run([*git, "tag", "base"])
+		git(tree, "config", key, value)
+	git(tree, "add", "-A", "-f")
+	git(tree, "commit", "-q", "-m", f"Linux {version}", env=IDENTITY)
+	git(tree, "tag", "base")
 	(tree / ".git" / "base-source").write_text(json.dumps(source_id))
 
 
-def wanted_source():
+def wanted_source() -> dict[str, str] | None:
 	"""Return what the settings ask for as a comparable dict, or None for "any"."""
 	linux = setting("LINUX")
 	if not linux:
@@ -173,10 +175,10 @@ def wanted_source():
 	return source_id
 
 
-def ensure_base():
+def ensure_base() -> Path:
 	"""Return build/linux, a git tree that holds the base; make it if need be.
 
-	Raises ToolError for a LINUX= that is no 7.3.y tree, for a source that
+	Raises ToolError for a LINUX= that is not a 7.3.y tree, for a source that
 	does not verify, and if a new base would overwrite unsaved work.
 	"""
 	linux = build_dir() / "linux"
@@ -186,8 +188,9 @@ def ensure_base():
 		if want is None or have == want:
 			return linux
 		if unsaved_work(linux):
-			raise ToolError(f"{linux} has changes that are not in patches/: run 'make refresh' "
-					"or delete it before changing LINUX=", EXIT_UNSAVED)
+			raise ToolError(f"{linux} has changes that are not in patches/: run "
+					"'make refresh' or delete it before changing LINUX=",
+					EXIT_UNSAVED)
 	with replaced(linux) as tmp:
 		if want:
 			say(f"copying {want['LINUX']}")
@@ -203,7 +206,7 @@ def ensure_base():
 	return linux
 
 
-def find_tarball():
+def find_tarball() -> Path:
 	"""Return a verified tarball from DL_DIR, the distribution or kernel.org."""
 	dl_dir = setting("DL_DIR")
 	if dl_dir:
@@ -214,7 +217,7 @@ def find_tarball():
 	return from_distribution() or from_kernel_org()
 
 
-def base_worktree():
+def base_worktree() -> Path:
 	"""Return build/base/linux, a second work tree at the base, for base builds."""
 	linux = ensure_base()
 	tree = build_dir() / "base" / "linux"
@@ -222,7 +225,7 @@ def base_worktree():
 	return tree
 
 
-def _main():
+def _main() -> int:
 	Parser(__doc__).settled()
 	print(ensure_base())
 	return 0

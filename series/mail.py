@@ -15,10 +15,12 @@ the next version on, the cover letter has a range-diff against it.
 """
 import email.header
 import email.utils
+import hashlib
 import json
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +38,10 @@ SUBJECT = "*** SUBJECT HERE ***"
 MIME = "MIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: 8bit"
 # --nofixes: the base has no history in which to look up who made the commit in a Fixes tag.
 MAINTAINER = ("--nogit", "--nogit-fallback", "--nofixes", "--roles")
+# The base is git's HEAD if the diff to it, of which this is the SHA-256, is empty.
+EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+
+Person = tuple[str, str]	# (name, address)
 
 
 @dataclass
@@ -47,36 +53,38 @@ class Cover:
 	version: int = 1
 
 	@classmethod
-	def read(cls, topic, root=ROOT):
-		"""Read patches/<topic>/cover.txt; raises ToolError if it is missing or malformed."""
+	def read(cls, topic: str, root: Path = ROOT) -> "Cover":
+		"""Read patches/<topic>/cover.txt; raise ToolError if it is missing or malformed."""
 		path = root / "patches" / topic / "cover.txt"
 		if not path.is_file():
 			raise ToolError(f"{path} is missing: write subject, empty line, text")
 		subject, gap, text = fill(path.read_text(), root).partition("\n\n")
 		tag = TAG.match(subject)
 		if not gap or "\n" in subject or subject.startswith("[") and not tag:
-			raise ToolError(f"{path} is malformed: the first line is the subject, \"[RFC]\", \"[v2]\" or "
-					"\"[RFC v2]\" may come before it, the second is empty")
+			raise ToolError(f"{path} is malformed: the first line is the subject, "
+					"\"[RFC]\", \"[v2]\" or \"[RFC v2]\" may come before it, "
+					"the second is empty")
 		if not tag:
 			return cls(subject, text.strip())
 		return cls(subject[tag.end():], text.strip(), bool(tag[1]), int(tag[2] or 1))
 
 
-def identity(root=ROOT):
+def identity(root: Path = ROOT) -> Person:
 	"""Return (name, address) of the submitter by git's rules, without git's guesses.
 
 	Raises ToolError if there is none: a Signed-off-by is a person's.
 	"""
-	found = []
-	for variable, key in (("GIT_COMMITTER_NAME", "user.name"), ("GIT_COMMITTER_EMAIL", "user.email")):
+	def find(variable: str, key: str) -> str:
 		value = os.environ.get(variable) or git(root, "config", key, check=False)
 		if not value:
-			raise ToolError(f"no {key} for the Signed-off-by of the mails: git config --global {key} ...")
-		found.append(value)
-	return tuple(found)
+			raise ToolError(f"no {key} for the Signed-off-by of the mails: "
+					f"git config --global {key} ...")
+		return value
+
+	return find("GIT_COMMITTER_NAME", "user.name"), find("GIT_COMMITTER_EMAIL", "user.email")
 
 
-def base_line(linux):
+def base_line(linux: Path) -> str:
 	"""Return the line that names the base: a commit if it came from git, else a version.
 
 	The commit that make tree made of a tarball is known to nobody else. The
@@ -84,13 +92,12 @@ def base_line(linux):
 	b4's --guess-base work.
 	"""
 	source = json.loads((linux / ".git" / "base-source").read_text())
-	unchanged = source.get("diff") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-	if "head" in source and unchanged:
+	if "head" in source and source.get("diff") == EMPTY_SHA256:
 		return f"base-commit: {source['head']}"
 	return f"base: Linux {tree_version(linux)}"
 
 
-def recipients(linux, mail):
+def recipients(linux: Path, mail: Path) -> tuple[list[str], list[str]]:
 	"""Return (To, Cc) of a mail as lists of addresses, in get_maintainer.pl's order.
 
 	What has no maintainer is sent to the lists.
@@ -98,14 +105,16 @@ def recipients(linux, mail):
 	# Only the tree's own settings count, not those in a home directory.
 	out = run(["scripts/get_maintainer.pl", *MAINTAINER, mail], cwd=linux,
 		  env={"HOME": str(build_dir())}).stdout
-	to, cc = [], []
+	to: list[str] = []
+	cc: list[str] = []
 	for line in out.splitlines():
 		if match := re.match(r"(.*?@\S+) \((.*)\)$", line):
-			(to if re.search(r"\b(maintainer|chief penguin):", match[2]) else cc).append(match[1])
+			is_to = re.search(r"\b(maintainer|chief penguin):", match[2])
+			(to if is_to else cc).append(match[1])
 	return (to, cc) if to else (cc, [])
 
 
-def address_header(name, addresses):
+def address_header(name: str, addresses: Iterable[str]) -> str:
 	"""Return a header with one address per line, encoded where a name is not ASCII."""
 	coded = []
 	for one in addresses:
@@ -113,58 +122,67 @@ def address_header(name, addresses):
 	return f"{name}: " + ",\n\t".join(coded) + "\n" if coded else ""
 
 
-def add_recipients(mail, to, cc):
+def add_recipients(mail: Path, to: Iterable[str], cc: Iterable[str]) -> None:
 	"""Insert To and Cc after the Subject of a mail file."""
 	head, gap, rest = mail.read_text().partition("\n\n")
-	mail.write_text(head + "\n" + (address_header("To", to) + address_header("Cc", cc)).rstrip() + gap + rest)
+	headers = (address_header("To", to) + address_header("Cc", cc)).rstrip()
+	mail.write_text(f"{head}\n{headers}{gap}{rest}")
 
 
-def union(lists):
+def union(lists: Iterable[Iterable[str]]) -> list[str]:
 	"""Return the elements of @lists without duplicates, in order of appearance."""
 	return list(dict.fromkeys(a for l in lists for a in l))
 
 
-def previous_version(linux, topic, version, root=ROOT):
-	"""Return the commits of the version that was sent before, on this base, as a range; or None."""
+def previous_version(linux: Path, topic: str, version: int, root: Path = ROOT) -> str | None:
+	"""Return the commits of the version sent before, on this base, as a range; or None."""
 	given = setting("PREVIOUS")
 	tag = given or f"sent/{topic}-v{version - 1}"
 	if not git(root, "rev-parse", "-q", "--verify", f"{tag}^{{commit}}", check=False):
 		if version > 1 or given:
-			say(f"note: {topic}: no commit or tag {tag} in this repository, so no range-diff")
+			say(f"note: {topic}: no commit or tag {tag} in this repository, "
+			    "so no range-diff")
 		return None
 	with tempfile.TemporaryDirectory() as tmp:
-		archive = run(["git", "-C", root, "archive", "--format=tar", tag], text=False).stdout
-		run(["tar", "-xf", "-", "-C", tmp], stdin=archive, text=False)
+		archive = run(["git", "-C", root, "archive", "--format=tar", tag], text=False)
+		run(["tar", "-xf", "-", "-C", tmp], stdin=archive.stdout, text=False)
 		if topic not in patches.topics(Path(tmp)):
-			raise ToolError(f"{tag} has no topic {topic}: name another one with PREVIOUS=")
+			raise ToolError(f"{tag} has no topic {topic}: name another one with "
+					"PREVIOUS=")
 		start, commits = topic_commits(linux, topic, Path(tmp))
 		return f"{start}..{commits[-1]}"
 
 
-def format_patch(linux, commits, cover, previous, out, who):
-	"""Run git format-patch for the range @commits into @out; return the mails, cover letter first."""
+def format_patch(linux: Path, commits: str, cover: Cover, previous: str | None, out: Path,
+		 who: Person) -> list[Path]:
+	"""Run git format-patch for the range @commits; return the mails, cover letter first.
+
+	The mails land in @out. @previous is the range of the version before, if any.
+	"""
 	name, mail = who
-	argv = ["git", "-C", linux, "format-patch", "-q", "-o", out, "--cover-letter", "--signoff", "--from",
-		"--thread=shallow", "--no-attach", "--no-renames", "--diff-algorithm=myers",
-		f"--subject-prefix={'RFC ' if cover.rfc else ''}PATCH"]
+	options = ["--cover-letter", "--signoff", "--from", "--thread=shallow", "--no-attach",
+		   "--no-renames", "--diff-algorithm=myers",
+		   f"--subject-prefix={'RFC ' if cover.rfc else ''}PATCH"]
 	if cover.version > 1:
-		argv.append(f"-v{cover.version}")
+		options.append(f"-v{cover.version}")
 	if previous:
-		argv.append(f"--range-diff={previous}")
-	run([*argv, commits], env={
+		options.append(f"--range-diff={previous}")
+	run(["git", "-C", linux, "format-patch", "-q", "-o", out, *options, commits], env={
 		"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": mail,
 		# No format.* of the user's: the same mails everywhere.
 		"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"})
 	return sorted(out.glob("*.patch"))
 
 
-def finish_cover(mail, cover, base, who):
+def finish_cover(mail: Path, cover: Cover, base: str, who: Person) -> None:
 	"""Fill in subject, text and base of the cover letter that git made."""
 	text = mail.read_text()
 	# git encodes the headers of patches, but not those of the cover letter.
-	subject = cover.subject if cover.subject.isascii() else email.header.Header(cover.subject, "utf-8").encode()
-	text = re.sub(r"^From: .*(\n .*)*\n", lambda _: address_header("From", [email.utils.formataddr(who)]),
-		      text, count=1, flags=re.M)
+	subject = cover.subject
+	if not subject.isascii():
+		subject = email.header.Header(subject, "utf-8").encode()
+	sender = address_header("From", [email.utils.formataddr(who)])
+	text = re.sub(r"^From: .*(\n .*)*\n", lambda _: sender, text, count=1, flags=re.M)
 	text = text.replace(SUBJECT, subject, 1).replace(BLURB, cover.text, 1)
 	head, gap, rest = text.partition("\n\n")
 	if not rest.isascii() and "\nContent-Type:" not in head:
@@ -173,8 +191,11 @@ def finish_cover(mail, cover, base, who):
 	mail.write_text(f"{head}{gap}{body.rstrip()}\n\n{base}\n{signature}{version}")
 
 
-def topic_commits(linux, topic, root=ROOT):
-	"""Return (the commit that @topic is applied to, its commits); the former is the base or what it needs."""
+def topic_commits(linux: Path, topic: str, root: Path = ROOT) -> tuple[str, list[str]]:
+	"""Return (the commit that @topic is applied to, its commits).
+
+	The former is the base or what the topic needs.
+	"""
 	start, mine = git(linux, "rev-parse", "base^{commit}"), []
 	for commit, patch in commit_series(linux, patches.alone(topic, root), root):
 		if patch.topic == topic:
@@ -184,7 +205,7 @@ def topic_commits(linux, topic, root=ROOT):
 	return start, mine
 
 
-def mail_topic(linux, topic, out, who, root=ROOT):
+def mail_topic(linux: Path, topic: str, out: Path, who: Person, root: Path = ROOT) -> list[Path]:
 	"""Write the mails of one topic into @out; return their paths."""
 	cover = Cover.read(topic, root)
 	start, commits = topic_commits(linux, topic, root)
@@ -203,8 +224,9 @@ def mail_topic(linux, topic, out, who, root=ROOT):
 	return [first, *rest]
 
 
-def make_mails(wanted=None, root=ROOT, folder=None, who=None):
-	"""Write the mails of the topic @wanted, or of all, to @folder (build/mail); return it.
+def make_mails(wanted: str | None = None, root: Path = ROOT, directory: Path | None = None,
+	       who: Person | None = None) -> Path:
+	"""Write the mails of the topic @wanted, or of all, to @directory (build/mail); return it.
 
 	@who is the submitter's (name, address), by default that of git's settings.
 	Raises ToolError for an unknown topic, an incomplete cover letter or if the
@@ -215,17 +237,18 @@ def make_mails(wanted=None, root=ROOT, folder=None, who=None):
 		raise ToolError(f"unknown topic '{wanted}': known are {' '.join(known)}")
 	who = who or identity(root)
 	linux = make_tree(root)
-	folder = folder or build_dir() / "mail"
+	directory = directory or build_dir() / "mail"
 	for topic in [wanted] if wanted else known:
-		with replaced(folder / topic) as tmp:
-			mails = [m.name for m in mail_topic(linux, topic, tmp, who, root)]
-		with replaced(folder / f"{topic}.mbox") as tmp:
-			tmp.write_bytes(b"".join((folder / topic / m).read_bytes() for m in mails))
-		say(f"{folder / topic}: {len(mails)} mails")
-	return folder
+		mails = directory / topic
+		with replaced(mails) as tmp:
+			names = [m.name for m in mail_topic(linux, topic, tmp, who, root)]
+		with replaced(directory / f"{topic}.mbox") as tmp:
+			tmp.write_bytes(b"".join((mails / name).read_bytes() for name in names))
+		say(f"{mails}: {len(names)} mails")
+	return directory
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("TOPIC", known=patches.topics())
 	print(make_mails(parser.settled().topic))

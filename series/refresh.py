@@ -8,82 +8,92 @@ files become payload, the rest hunks. Nothing changes if nothing was edited.
 import email.utils
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from common.command import (EXIT_PATCH, EXIT_UNSAVED, ROOT, ToolError, build_dir, main, remove,
 			    replaced, run, say)
 from common.settings import Parser
 from series import patches
+from series.patches import Patch
 from series.tree import STAMP, digest
 from series.worktree import APPLIED, git
 
 DIFF = ["--no-color", "--no-ext-diff", "--no-renames", "--diff-algorithm=myers"]
 
 
-def commits(linux):
-	"""Return the ids of the series' commits, oldest first; refuses merges."""
+def commits(linux: Path) -> list[str]:
+	"""Return the ids of the series' commits, oldest first; refuse merges."""
 	if git(linux, "rev-list", "--merges", "base..HEAD"):
-		raise ToolError(f"{linux} has a merge commit: rebase it away, patches are linear", EXIT_PATCH)
+		raise ToolError(f"{linux} has a merge commit: rebase it away, patches are linear",
+				EXIT_PATCH)
 	return git(linux, "rev-list", "--reverse", "base..HEAD").split()
 
 
-def topic_of(linux, commit, previous):
+def topic_of(linux: Path, commit: str, previous: str | None) -> str:
 	"""Return a commit's topic: its note, else that of the commit before it."""
 	note = git(linux, "notes", "--ref=topic", "show", commit, check=False)
 	topic = note.splitlines()[0] if note else previous
 	if not topic:
-		raise ToolError(f"the first commit ({commit[:12]}) has no topic: run git notes --ref=topic "
-				f"add -m 1-<topic> {commit[:12]} in {linux}", EXIT_PATCH)
+		raise ToolError(f"the first commit ({commit[:12]}) has no topic: run git notes "
+				f"--ref=topic add -m 1-<topic> {commit[:12]} in {linux}",
+				EXIT_PATCH)
 	if not patches.TOPIC_NAME.match(topic):
 		raise ToolError(f"commit {commit[:12]} has a bad topic '{topic}': topics are named "
 				"<n>-<words>", EXIT_PATCH)
 	return topic
 
 
-def file_name(number, subject):
+def file_name(number: int, subject: str) -> str:
 	"""Return a patch's file name as git format-patch would choose it."""
 	slug = re.sub(r"[^A-Za-z0-9._]+", "-", subject).strip("-.")[:52].strip("-.")
 	return f"{number:04d}-{slug}.patch"
 
 
-def read_commit(linux, commit, topic, number, at_tip):
+def read_commit(linux: Path, commit: str, topic: str, number: int, at_tip: set[str]) -> Patch:
 	"""Return the Patch for one commit; files in @at_tip that it adds are its payload."""
 	name, mail, date, text = git(linux, "log", "-1", "--format=%an%x00%ae%x00%aD%x00%B",
 				     commit).split("\0")
 	subject, _, body = text.partition("\n")
-	header = {"From": email.utils.formataddr((name, mail)), "Date": date, "Subject": subject.strip()}
+	header = {"From": email.utils.formataddr((name, mail)), "Date": date,
+		  "Subject": subject.strip()}
 	added = set(git(linux, "diff-tree", "-r", "--no-renames", "--name-only", "--diff-filter=A",
 			f"{commit}^", commit).split("\n")) & at_tip
 	diff = run(["git", "-C", linux, "diff", *DIFF, f"{commit}^", commit]).stdout
-	hunks = "".join(t for p, t in patches.split_diff(patches.strip_index(diff)) if p not in added)
+	parts = patches.split_diff(patches.strip_index(diff))
+	hunks = "".join(text for path, text in parts if path not in added)
 	if re.search(r"^---$", body, re.M):
-		raise ToolError(f"the message of {subject!r} has a '---' line, which mail tools cut at",
-				EXIT_PATCH)
-	return patches.Patch(file_name(number, subject), topic, header, body.strip(), sorted(added), hunks)
+		raise ToolError(f"the message of {subject!r} has a '---' line, which mail tools "
+				"cut at", EXIT_PATCH)
+	return Patch(file_name(number, subject), topic, header, body.strip(), sorted(added), hunks)
 
 
-def read_series(linux):
+def read_series(linux: Path) -> list[Patch]:
 	"""Return the list of Patch for build/linux's commits."""
 	at_tip = set(git(linux, "diff-tree", "-r", "--no-renames", "--name-only", "--diff-filter=A",
 			 "base", "HEAD").split("\n")) - {""}
 	for name in at_tip:
 		if not patches.is_payload_path(name):
-			raise ToolError(f"{name} is outside the payload folders "
+			raise ToolError(f"{name} is outside the payload directories "
 					f"({' '.join(patches.PAYLOAD_DIRS)}): move it", EXIT_PATCH)
-	series, topic, numbers = [], None, {}
+	series: list[Patch] = []
+	previous: str | None = None
+	numbers: dict[str, int] = {}
 	for commit in commits(linux):
-		previous, topic = topic, topic_of(linux, commit, topic)
+		topic = topic_of(linux, commit, previous)
 		if previous and topic < previous:
-			raise ToolError(f"commit {commit[:12]} of {topic} comes after one of {previous}: "
-					"order the commits by topic", EXIT_PATCH)
+			raise ToolError(f"commit {commit[:12]} of {topic} comes after one of "
+					f"{previous}: order the commits by topic", EXIT_PATCH)
+		previous = topic
 		numbers[topic] = numbers.get(topic, 0) + 1
 		series.append(read_commit(linux, commit, topic, numbers[topic], at_tip))
 	if not series:
-		raise ToolError(f"{linux} has no commits on top of the base: 'make tree' first", EXIT_PATCH)
+		raise ToolError(f"{linux} has no commits on top of the base: 'make tree' first",
+				EXIT_PATCH)
 	return series
 
 
-def write_payload(linux, series, root, old_names):
+def write_payload(linux: Path, series: Iterable[Patch], root: Path, old_names: set[str]) -> None:
 	"""Write the payload files of @series from HEAD; drop those no longer brought."""
 	names = {n for p in series for n in p.payload}
 	for name in sorted(names):
@@ -91,7 +101,8 @@ def write_payload(linux, series, root, old_names):
 		data = run(["git", "-C", linux, "show", f"HEAD:{name}"], text=False).stdout
 		path = root / name
 		executable = mode == "100755"
-		if path.is_file() and path.read_bytes() == data and os.access(path, os.X_OK) == executable:
+		if path.is_file() and path.read_bytes() == data \
+		   and os.access(path, os.X_OK) == executable:
 			continue
 		with replaced(path) as tmp:
 			tmp.write_bytes(data)
@@ -103,15 +114,16 @@ def write_payload(linux, series, root, old_names):
 				(root / parent).rmdir()
 
 
-def refresh(root=ROOT):
+def refresh(root: Path = ROOT) -> list[Patch]:
 	"""Write patches/ and the payload from build/linux; return the series."""
 	linux = build_dir() / "linux"
 	if not (linux / ".git").is_dir():
 		raise ToolError(f"{linux} is not there: 'make tree' first")
 	if git(linux, "status", "--porcelain", "--untracked-files=no"):
-		raise ToolError(f"{linux} has uncommitted changes: commit or stash them", EXIT_UNSAVED)
+		raise ToolError(f"{linux} has uncommitted changes: commit or stash them",
+				EXIT_UNSAVED)
 	series = read_series(linux)
-	old = [patches.Patch.parse(f) for t in patches.topics(root)
+	old = [Patch.parse(f) for t in patches.topics(root)
 	       for f in (root / "patches" / t).glob("[0-9]*.patch")]
 	write_payload(linux, series, root, {n for p in old for n in p.payload})
 	for topic in sorted(set(patches.topics(root)) | {p.topic for p in series}):
@@ -129,7 +141,7 @@ def refresh(root=ROOT):
 	return series
 
 
-def _main():
+def _main() -> int:
 	Parser(__doc__).settled()
 	refresh()
 	return 0

@@ -10,18 +10,20 @@ import email.utils
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from common.command import EXIT_UNSAVED, ROOT, ToolError, main, run, say
+from common.command import EXIT_UNSAVED, ROOT, StrPath, ToolError, main, run, say
 from common.settings import Parser
 from series import patches
 from series.base import ensure_base
+from series.patches import Patch
 from series.worktree import APPLIED, git, lay, switch, unsaved_work
 
 STAMP = "modify-prot-stamp"		# in .git: digest of what it was built from
 
 
-def digest(series, root=ROOT):
+def digest(series: Iterable[Patch], root: Path = ROOT) -> str:
 	"""Return a digest of the patches and the payload that they bring."""
 	total = hashlib.sha256()
 	for patch in series:
@@ -32,7 +34,7 @@ def digest(series, root=ROOT):
 	return total.hexdigest()
 
 
-def author(patch):
+def author(patch: Patch) -> dict[str, str]:
 	"""Return git's environment for a patch's author, the committer being the same."""
 	name, mail = email.utils.parseaddr(patch.header["From"])
 	env = {}
@@ -43,7 +45,8 @@ def author(patch):
 	return env
 
 
-def commit_series(linux, series, root=ROOT, parent="base"):
+def commit_series(linux: StrPath, series: Iterable[Patch], root: Path = ROOT,
+		  parent: str = "base") -> list[tuple[str, Patch]]:
 	"""Commit @series on top of @parent without touching the work tree.
 
 	Returns the list of (commit id, patch). Raises ToolError naming patch,
@@ -56,8 +59,9 @@ def commit_series(linux, series, root=ROOT, parent="base"):
 		git(linux, "read-tree", parent, env=env)
 		parent = git(linux, "rev-parse", f"{parent}^{{commit}}")
 		for patch in series:
-			done = run(["git", "-C", linux, "apply", "--cached", "--whitespace=nowarn", "-"],
-				   stdin=patches.whole_diff(patch, contents, root), env=env, check=False)
+			diff = patches.whole_diff(patch, contents, root)
+			done = run(["git", "-C", linux, "apply", "--cached", "--whitespace=nowarn",
+				    "-"], stdin=diff, env=env, check=False)
 			if done.returncode:
 				raise patches.apply_error(patch, done.stderr)
 			tree = git(linux, "write-tree", env=env)
@@ -68,7 +72,7 @@ def commit_series(linux, series, root=ROOT, parent="base"):
 	return commits
 
 
-def make_tree(root=ROOT, force=False):
+def make_tree(root: Path = ROOT, force: bool = False) -> Path:
 	"""Bring build/linux to base plus series; return its path.
 
 	Raises ToolError if commits or changes there would be lost and not @force.
@@ -84,8 +88,8 @@ def make_tree(root=ROOT, force=False):
 			say(f"note: {linux} has {lost}; it is built as it stands")
 		return linux
 	if lost and not force:
-		raise ToolError(f"{linux} has {lost}, and patches/ changed too: 'make refresh' takes them "
-				"back, 'make tree FORCE=1' drops them", EXIT_UNSAVED)
+		raise ToolError(f"{linux} has {lost}, and patches/ changed too: 'make refresh' "
+				"takes them back, 'make tree FORCE=1' drops them", EXIT_UNSAVED)
 	commits = commit_series(linux, series, root)
 	tip = commits[-1][0]
 	git(linux, "notes", "--ref=topic", "prune", check=False)
@@ -99,7 +103,7 @@ def make_tree(root=ROOT, force=False):
 	return linux
 
 
-def topic_worktree(tree, topic, root=ROOT):
+def topic_worktree(tree: Path, topic: str, root: Path = ROOT) -> Path:
 	"""Bring @tree, a second work tree, to the base plus the patches of @topic; return it.
 
 	What @topic needs comes before. Files that stay the same keep their timestamps.
@@ -111,7 +115,7 @@ def topic_worktree(tree, topic, root=ROOT):
 	return tree
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("FORCE")
 	make_tree(force=parser.settled().force)

@@ -2,22 +2,24 @@
 """Git in the kernel's trees: commands, second work trees, and whether work there would be lost."""
 from pathlib import Path
 
-from common.command import remove, run, say
+from common.command import Environment, StrPath, remove, run, say
 
 APPLIED = "refs/modify-prot/applied"	# what make tree or make refresh left last
 
 
-def git(tree, *args, **kwargs):
-	"""Run git in @tree and return its stripped stdout; @kwargs go to run()."""
-	return run(["git", "-C", tree, *args], **kwargs).stdout.strip()
+def git(tree: StrPath, *args: StrPath, env: Environment | None = None, check: bool = True,
+	stdin: str | None = None) -> str:
+	"""Run git in @tree and return its stripped stdout; @env, @check and @stdin as in run()."""
+	done = run(["git", "-C", tree, *args], env=env, check=check, stdin=stdin)
+	return done.stdout.strip()
 
 
-def applied(linux):
+def applied(linux: StrPath) -> str | None:
 	"""Return the commit that make tree or make refresh left, or None."""
 	return git(linux, "rev-parse", "-q", "--verify", APPLIED, check=False) or None
 
 
-def unsaved_work(linux):
+def unsaved_work(linux: StrPath) -> str | None:
 	"""Return why a tree can't be rebuilt without losing work, or None."""
 	if not (Path(linux) / ".git").is_dir():
 		return None
@@ -29,11 +31,11 @@ def unsaved_work(linux):
 	return None
 
 
-def lay(linux, tree, commit, what, *options):
-	"""Make @tree a second work tree of @linux, detached at @commit, if it is none yet; return whether it was made.
+def lay(linux: StrPath, tree: Path, commit: str, what: str, *options: str) -> bool:
+	"""Make @tree a second work tree of @linux, detached at @commit, unless it is one already.
 
-	@what names it for people, @options go to git worktree add. A tree that could not be
-	laid is removed.
+	@what names it for people, @options go to git worktree add. Returns whether it was made.
+	A tree that could not be laid is removed.
 	"""
 	if (tree / ".git").exists():
 		return False
@@ -48,7 +50,7 @@ def lay(linux, tree, commit, what, *options):
 	return True
 
 
-def switch(tree, commit):
-	"""Check @commit out in the work tree @tree; files that stay the same keep their timestamps."""
+def switch(tree: StrPath, commit: str) -> None:
+	"""Check @commit out in the work tree @tree; what stays the same keeps its timestamps."""
 	if git(tree, "rev-parse", "HEAD") != git(tree, "rev-parse", f"{commit}^{{commit}}"):
 		git(tree, "checkout", "-q", "--force", "--detach", commit)

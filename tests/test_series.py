@@ -218,7 +218,7 @@ class Tree(FakeCase):
 		for old, new, words in (("From: ", "Form ", "bad header line"),
 					("Date: Sat, 21 Nov 2026 12:00:00 +0000\n", "", "is missing"),
 					("\n---\n", "\n", "no '---' line"),
-					("Payload: ", "Pay: ", "is no 'Payload: <path>' line"),
+					("Payload: ", "Pay: ", "is not a 'Payload: <path>' line"),
 					("Payload: mm/tests/new.c", "Payload: mm/tests/gone.c", "is missing"),
 					("Payload: mm/tests/new.c", "Payload: series/x.py", "outside the payload")):
 			with self.subTest(words):
