@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from checks.selftests import DISK, selftest_job
+from checks.in_guest import DISK, selftest_job
 from checks.torture import torture
 from common.command import ToolError, build_dir, run
 from gates.static import touched

@@ -7,7 +7,7 @@ Threads access memory while its protection changes; no accessed or dirty bit, no
 write and no fault may be lost. Prints KTAP; the last line counts the results.
 """
 
-from checks.selftests import DISK, run_selftest
+from checks.in_guest import DISK, run_selftest
 from common.command import main
 from common.settings import Parser
 from common.tally import Tally

@@ -17,8 +17,9 @@ on the console ends a run.
 import re
 import time
 
+from checks.in_guest import DISK, run_selftest
 from checks.kcsan import check_kcsan
-from checks.selftests import CHANGE_PTE, DISK, MMUS, run_selftest
+from checks.spte import CHANGE_PTE, MMUS
 from checks.torture import torture
 from common.command import ROOT, main
 from common.settings import Parser

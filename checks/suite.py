@@ -11,7 +11,9 @@ from checks.broken_guests import check_broken_guests
 from checks.by_hand import check_permissions, check_shell
 from checks.faults import check_faults_apply
 from checks.kunit_suites import check_base_fails, check_hotplug, check_kernels, check_kunit
-from checks.selftests import check_change_pte, check_migrate, check_races, check_scan, check_torture
+from checks.mprotect import check_migrate, check_races, check_torture
+from checks.scan import check_scan
+from checks.spte import check_change_pte
 from common.command import ROOT, main
 from common.settings import Parser
 from common.tally import Tally

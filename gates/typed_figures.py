@@ -17,7 +17,6 @@ without a placeholder and with a reason after " # " was measured in another way.
 A number that looks measured and is in no entry fails the gate, too, and so does an entry
 whose text is gone. "--fix" types the figures of today's results into messages and pages.
 """
-import argparse
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from pathlib import Path
 
 from common.command import EXIT_TESTS, ROOT, ToolError, main, run
 from common.result import Result
+from common.settings import Parser
 from series import patches
 from series.figures import PLACEHOLDER, TABLE, figure, load
 
@@ -274,11 +274,10 @@ def fix(root: Path = ROOT) -> list[Path]:
 
 
 def _main():
-	parser = argparse.ArgumentParser(description=__doc__,
-					 formatter_class=argparse.RawDescriptionHelpFormatter)
+	parser = Parser(__doc__)
 	parser.add_argument("--fix", action="store_true",
 			    help="correct messages and pages; then 'make tree'")
-	if parser.parse_args().fix:
+	if parser.settled().fix:
 		for path in fix():
 			print(path.relative_to(ROOT))
 		return 0

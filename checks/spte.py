@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Checks of KVM in guests: SPTEs that are changed in place, on each of its MMUs."""
+import re
+from checks.in_guest import run_selftest
+from guests.selftests import selftest
+
+CHANGE_PTE = ("change_pte_test", "change_pte_stress_test")
+MMUS = (("TDP MMU", ""), ("shadow paging", "kvm.tdp_mmu=0 kvm_amd.npt=0"), ("NPT, shadow MMU", "kvm.tdp_mmu=0"))
+STRESS_SECONDS = 30
+
+
+def check_change_pte(tally):
+	"""Change SPTEs in place, on each of KVM's MMUs, in a guest that runs KVM; then stress it."""
+	programs = []
+	with tally.step("change_pte: build"):
+		programs = [selftest("kvm", f"x86/{name}") for name in CHANGE_PTE]
+	if not programs:
+		return
+	program, stress = programs
+	for title, append in MMUS:
+		lines = run_selftest(tally, f"change_pte {title}", "bare", program, "-s 0", svm=True,
+				     accel="tcg", append=append)
+		lines = run_selftest(tally, f"change_pte {title}", "bare", program, "", svm=True,
+				     accel="tcg", append=append)
+		if not append:
+			with tally.step("change_pte TDP MMU: no fault after COW nor KSM merge"):
+				quiet = [l for l in lines if re.match(
+					r"# plain: read after (COW by the host|KSM merge):.* "
+					r"faults 0 ", l)]
+				assert len(quiet) == 2, f"{len(quiet)} of 2 lines without faults"
+	run_selftest(tally, "change_pte stress", "bare", stress, f"-v 2 -s {STRESS_SECONDS}",
+		     svm=True, accel="tcg")
