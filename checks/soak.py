@@ -93,9 +93,6 @@ def check_change_pte(tally, config, program, stress, minutes):
 	busy = config == "kasan"
 	for title, append in MMUS:
 		options["append"] = append
-		run_selftest(tally, f"soak {config}: change_pte {title}", "bare", program, "-s 0", timeout=1800,
-			     **options)
-		options["append"] = append
 		run_selftest(tally, f"soak {config}: change_pte {title}", "bare", program, "",
 			     timeout=1800, **options)
 		name = f"soak {config}: change_pte stress {title}, {seconds} s"

@@ -18,8 +18,6 @@ def check_change_pte(tally):
 		return
 	program, stress = programs
 	for title, append in MMUS:
-		lines = run_selftest(tally, f"change_pte {title}", "bare", program, "-s 0", svm=True,
-				     accel="tcg", append=append)
 		lines = run_selftest(tally, f"change_pte {title}", "bare", program, "", svm=True,
 				     accel="tcg", append=append)
 		if not append:
