@@ -6,9 +6,12 @@ Writes build/bench/profile.json and, as text, build/bench/breakdown.txt.
 import json
 import shlex
 import tempfile
+from collections.abc import Iterable
+from functools import partial
 
 from bench import kernels, matrix, report
-from bench.insn_profile import SymbolMap, count, in_hypervisor, instructions, record
+from bench.insn_profile import (Profiled, SymbolMap, count, grouped, in_hypervisor, instructions,
+				record)
 from bench.programs import program
 from bench.steps import Steps
 from common.command import ToolError, build_dir, main, replaced
@@ -35,15 +38,18 @@ SHOWN = 0.05		# instructions per pte: functions below are summed up
 PER_PTE = 1 / 16	# what is executed less often than this per pte is work per call
 
 
-def profile(kernel, name, bench="mprotect", case="anon-4k", pages=PAGES):
+def profile(kernel: str, name: str, bench: str = "mprotect", case: str = "anon-4k",
+	    pages: int = PAGES) -> Profiled:
 	"""Profile @bench on @kernel in the guest @name; return an object for profile.json."""
 	place = matrix.places([name])[name]
 	out = build(kernel, place.config)
 	# Again and again: on a fast host one run is over before it can be recorded.
-	job = f"echo {MARKER}\nwhile /bin/mprotect_perf -b {bench} -c {case} -p {pages} -n 1000; do :; done\n"
+	job = f"echo {MARKER}\n" \
+	      f"while /bin/mprotect_perf -b {bench} -c {case} -p {pages} -n 1000; do :; done\n"
 	log = f"profile-{kernel}-{name}"
 	guest = kernels.machine(kernel, place, log, job, [program()], icount=True, smp=1)
-	symbols = SymbolMap((out / "System.map").read_text(), xen_symbols() if place.kind == "xen" else "")
+	symbols = SymbolMap((out / "System.map").read_text(),
+			    xen_symbols() if place.kind == "xen" else "")
 	start, updates = ROUNDS[bench]
 	if start not in symbols.by_name:
 		raise ToolError(f"{start} is not in {out / 'System.map'}")
@@ -51,25 +57,27 @@ def profile(kernel, name, bench="mprotect", case="anon-4k", pages=PAGES):
 	with tempfile.TemporaryDirectory(dir=build_dir() / "bench") as tmp:
 		for _ in range(TRIES):
 			trace = record(guest.command(), tmp, MARKER, symbols.by_name[start])
-			found = count(trace, symbols.by_name[start], pages * updates, instructions(vmlinux, "syscall"),
-				      even=bench == "mprotect")
+			found = count(trace, symbols.by_name[start], pages * updates,
+				      instructions(vmlinux, "syscall"), even=bench == "mprotect")
 			functions = found.functions(symbols)
 			if bench != "mprotect" or SET_UP not in functions:
 				break
 		else:
-			raise ToolError(f"{TRIES} records of {kernel} in {name} have {SET_UP}, the set-up of a run")
+			raise ToolError(f"{TRIES} records of {kernel} in {name} have {SET_UP}, "
+					"the set-up of a run")
 	lock_sites = instructions(vmlinux, LOCKED)
+	often = found.among(lock_sites, PER_PTE)
 	return {"kernel": kernel, "guest": name, "bench": bench, "case": case, "pages": pages,
 		"units": found.units, "total": found.total(), "functions": functions,
 		"hypervisor": sum(n for f, n in functions.items() if in_hypervisor(f)),
-		"locked_per_pte": found.among(lock_sites, PER_PTE),
-		"locked_per_call": (found.among(lock_sites) - found.among(lock_sites, PER_PTE)) * pages,
+		"locked_per_pte": often,
+		"locked_per_call": (found.among(lock_sites) - often) * pages,
 		"entries": {k: n / found.units for k, n in found.entries.items()}}
 
 
-def results(profiles: list[dict]) -> list[Result]:
+def results(profiles: Iterable[Profiled]) -> list[Result]:
 	"""Return what of profile.json belongs into results.json."""
-	def result(item: dict, metric: str, value: float, digits: int) -> Result:
+	def result(item: Profiled, metric: str, value: float, digits: int) -> Result:
 		return Result(item["kernel"], item["guest"], item["bench"], item["case"],
 			      item["pages"], metric, round(value, digits))
 
@@ -78,34 +86,36 @@ def results(profiles: list[dict]) -> list[Result]:
 		# Not locked_per_call: an interrupt in the few rounds recorded would change it.
 		found.append(result(item, "locked_per_pte", item["locked_per_pte"], 4))
 		if item["guest"].startswith("xen"):
-			found.append(result(item, "hypervisor_instructions_per_pte", item["hypervisor"], 2))
+			found.append(result(item, "hypervisor_instructions_per_pte",
+					    item["hypervisor"], 2))
 			found.append(result(item, "traps_to_hypervisor_per_pte",
 					    item["entries"].get("trap", 0), 4))
 	return found
 
 
-def text(profiles):
+def text(profiles: Iterable[Profiled]) -> str:
 	"""Return profiles as text: for each guest and bench, functions of base and series."""
 	lines = []
-	groups = {}
-	for item in profiles:
-		groups.setdefault((item["guest"], item["bench"], item["case"], item["pages"]), []).append(item)
-	for (guest, bench, case, pages), items in groups.items():
+
+	def row(key: str, values: Iterable[float], digits: int = 2) -> None:
+		lines.append("".join(f"{v:10.{digits}f}" for v in values) + f"  {key}")
+
+	for (guest, bench, case, pages), items in grouped(profiles).items():
 		lines += [f"{bench} {case}, {pages} pages, {guest}: instructions per pte",
 			  "".join(f"{i['kernel']:>10}" for i in items)]
 		names = dict.fromkeys(n for i in items for n in i["functions"])
-		row = lambda key, values: lines.append("".join(f"{v:10.2f}" for v in values) + f"  {key}")
 		row("total", [i["total"] for i in items])
 		if guest.startswith("xen"):
 			row("of them in the hypervisor", [i["hypervisor"] for i in items])
 			for kind in ("hypercall", "trap"):
-				lines.append("".join(f"{i['entries'].get(kind, 0):10.4f}" for i in items)
-					     + f"  entries into the hypervisor: {kind}s")
-		row("locked instructions of the kernel, per pte", [i["locked_per_pte"] for i in items])
-		row("locked instructions of the kernel, per call", [i["locked_per_call"] for i in items])
-		rest = [0] * len(items)
-		for name in sorted(names, key=lambda n: -max(i["functions"].get(n, 0) for i in items)):
-			values = [i["functions"].get(name, 0) for i in items]
+				row(f"entries into the hypervisor: {kind}s",
+				    [i["entries"].get(kind, 0) for i in items], 4)
+		locked = "locked instructions of the kernel, per"
+		row(f"{locked} pte", [i["locked_per_pte"] for i in items])
+		row(f"{locked} call", [i["locked_per_call"] for i in items])
+		rest = [0.0] * len(items)
+		by_name = {n: [i["functions"].get(n, 0) for i in items] for n in names}
+		for name, values in sorted(by_name.items(), key=lambda pair: -max(pair[1])):
 			if max(values) >= SHOWN:
 				row(name, values)
 			else:
@@ -115,27 +125,28 @@ def text(profiles):
 	return "\n".join(lines)
 
 
-def merged(old: list[Result], profiles: list[dict]) -> list[Result]:
+def merged(old: list[Result], profiles: Iterable[Profiled]) -> list[Result]:
 	"""Return the results @old with those of @profiles in place of their kind."""
 	new = results(profiles)
 	replaced_ones = {(r.kernel, r.row) for r in new}
 	return [r for r in old if (r.kernel, r.row) not in replaced_ones] + new
 
 
-def write(profiles):
+def write(profiles: list[Profiled]) -> str:
 	"""Write profile.json and breakdown.txt, and return the latter's text."""
-	command = ["make profile", *(f"{v}={shlex.quote(' '.join(setting(v)))}" for v in ("GUEST", "KERNEL")
-				     if setting(v))]
-	breakdown = f"# {' '.join(command)}\n# instructions executed per pte and change of protection\n\n{text(profiles)}"
-	folder = build_dir() / "bench"
-	with replaced(folder / "profile.json") as tmp:
+	command = ["make profile", *(f"{v}={shlex.quote(' '.join(setting(v)))}"
+				     for v in ("GUEST", "KERNEL") if setting(v))]
+	breakdown = f"# {' '.join(command)}\n" \
+		    f"# instructions executed per pte and change of protection\n\n{text(profiles)}"
+	out = build_dir() / "bench"
+	with replaced(out / "profile.json") as tmp:
 		tmp.write_text(json.dumps(profiles, indent=1) + "\n")
-	with replaced(folder / "breakdown.txt") as tmp:
+	with replaced(out / "breakdown.txt") as tmp:
 		tmp.write_text(breakdown)
 	return breakdown
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("GUEST", list(matrix.PROFILED_PLACES), matrix.PROFILED_PLACES, many=True)
 	parser.setting("KERNEL", list(KERNELS), known_kernels(), many=True)
@@ -144,11 +155,11 @@ def _main():
 	parser.add_argument("--pages", type=int, default=PAGES)
 	args = parser.settled()
 	chosen = matrix.places(args.guest)
-	steps = Steps("profile")
+	steps: Steps[Profiled] = Steps("profile")
 	for name in chosen:
 		for kernel in args.kernel:
-			steps.add(f"{kernel} {name}", lambda k=kernel, n=name:
-				  profile(k, n, args.bench, args.case, args.pages))
+			steps.add(f"{kernel} {name}", partial(profile, kernel, name, args.bench,
+							      args.case, args.pages))
 	(build_dir() / "bench").mkdir(exist_ok=True)
 	profiles = steps.run()
 	print(write(profiles), end="")

@@ -6,6 +6,8 @@ build/debian/<version>/, never installed. Their drivers for consoles, tmpfs and 
 like are built in, so that they boot our initramfs as it is.
 """
 import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from common.apt import depends, private_apt
 from common.command import EXIT_FETCH, ToolError, build_dir, main, remove, replaced, run, say
@@ -22,36 +24,38 @@ KERNELS = {f"debian-{version}": version for version in SUITES}
 SETTLE = 40	# seconds that they need to come to rest after boot
 
 
-def package_of(version, dependencies):
+def package_of(version: str, dependencies: Iterable[str]) -> str | None:
 	"""Return the kernel package of @version among the dependencies of META, or None.
 
 	"linux-image-6.1.0-42-amd64" is one of version "6.1".
 	"""
 	wanted = re.compile(rf"linux-image-{re.escape(version)}[.+~-].*-amd64$")
-	return next(filter(wanted.match, dependencies), None)
+	return next((name for name in dependencies if wanted.match(name)), None)
 
 
-def download(version, options, folder):
-	"""Download the package with the image of kernel @version to @folder; return the .deb or None.
+def download(version: str, options: Sequence[str], directory: Path) -> Path | None:
+	"""Download the package with the image of kernel @version; return the .deb or None.
 
-	@options are apt's. Since 7.x linux-image-* is empty, and the image is in the
-	linux-binary-* that it depends on.
+	It lands in @directory; @options are apt's. Since 7.x linux-image-* is empty, and the
+	image is in the linux-binary-* that it depends on.
 	"""
-	def wants(package):
-		shown = run(["apt-cache", *options, "show", "--no-all-versions", package], check=False).stdout
-		return depends(shown).get(package, [])
+	def wants(package: str) -> list[str]:
+		shown = run(["apt-cache", *options, "show", "--no-all-versions", package],
+			    check=False)
+		return depends(shown.stdout).get(package, [])
+
 	package = package_of(version, wants(META))
 	if not package:
 		return None
 	binary = package.replace("linux-image", "linux-binary")
 	name = binary if binary in wants(package) else package
-	folder.mkdir(parents=True, exist_ok=True)
-	done = run(["apt-get", *options, "download", name], cwd=folder, check=False)
-	found = sorted(folder.glob(f"{name}_*.deb"))
+	directory.mkdir(parents=True, exist_ok=True)
+	done = run(["apt-get", *options, "download", name], cwd=directory, check=False)
+	found = sorted(directory.glob(f"{name}_*.deb"))
 	return found[-1] if done.returncode == 0 and found else None
 
 
-def fetch(version):
+def fetch(version: str) -> Path:
 	"""Return the bzImage of Debian's kernel @version, fetched if it is not there.
 
 	Raises ToolError if no suite of the mirror has it or if it can't be had.
@@ -68,7 +72,8 @@ def fetch(version):
 		if deb:
 			break
 	else:
-		raise ToolError(f"no {META} of version {version} in {' '.join(SUITES[version])}", EXIT_FETCH)
+		raise ToolError(f"no {META} of version {version} in {' '.join(SUITES[version])}",
+				EXIT_FETCH)
 	try:
 		with replaced(store) as tmp:
 			tmp.mkdir()
@@ -84,12 +89,12 @@ def fetch(version):
 	return store / "vmlinuz"
 
 
-def title(version):
+def title(version: str) -> str:
 	"""Return name and version of the package that was fetched."""
 	return (build_dir() / "debian" / version / "package").read_text().strip()
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
 	parser.add_argument("version", nargs="+", choices=list(SUITES))
 	for version in parser.settled().version:

@@ -5,18 +5,23 @@ build/modify-prot-bench.tar.gz holds three static programs and run.sh, which
 measures by the machine's own timers and prints a table to mail.
 """
 import shutil
+from pathlib import Path
 
 from common.command import ROOT, build_dir, main, replaced, run
 from common.settings import Parser
 from guests.kernel import make_command, source
 from guests.selftests import compile_selftest
+from series.worktree import git
 
 NAME = "modify-prot-bench"
 PROGRAMS = ("mprotect_perf", "mprotect_workload", "modify_prot_race")
 
 
-def exported_headers():
-	"""Export the series' headers for user space, without a configured kernel; return their folder."""
+def exported_headers() -> Path:
+	"""Export the series' headers for user space; return their directory.
+
+	No kernel has to be configured for that.
+	"""
 	objects = build_dir() / "obj-headers"
 	objects.mkdir(exist_ok=True)
 	log = build_dir() / "log" / "headers.log"
@@ -25,26 +30,27 @@ def exported_headers():
 	return objects / "usr" / "include"
 
 
-def dist():
+def dist() -> Path:
 	"""Build the tarball and return its path."""
 	include = exported_headers()
 	out = build_dir() / f"{NAME}.tar.gz"
-	with replaced(build_dir() / NAME) as folder:
-		folder.mkdir()
+	with replaced(build_dir() / NAME) as content:
+		content.mkdir()
 		for name in PROGRAMS:
 			program = compile_selftest("mm", name, include)
-			run(["strip", "-o", folder / name, program])
-		shutil.copy(ROOT / "bench" / "dist.sh", folder / "run.sh")
-		(folder / "run.sh").chmod(0o755)
-	version = run(["git", "-C", source("series"), "log", "-1", "--format=%ct"]).stdout.strip()
+			run(["strip", "-o", content / name, program])
+		shutil.copy(ROOT / "bench" / "dist.sh", content / "run.sh")
+		(content / "run.sh").chmod(0o755)
+	version = git(source("series"), "log", "-1", "--format=%ct")
 	with replaced(out) as tmp:
 		# The same content gives the same file.
-		run(["tar", "-C", build_dir(), "--sort=name", "--owner=0", "--group=0", "--numeric-owner",
-		     f"--mtime=@{version}", "--mode=u+rwX,go+rX", "-I", "gzip -n", "-cf", tmp, NAME])
+		run(["tar", "-C", build_dir(), "--sort=name", "--owner=0", "--group=0",
+		     "--numeric-owner", f"--mtime=@{version}", "--mode=u+rwX,go+rX",
+		     "-I", "gzip -n", "-cf", tmp, NAME])
 	return out
 
 
-def _main():
+def _main() -> int:
 	Parser(__doc__).settled()
 	print(dist())
 	return 0

@@ -13,9 +13,13 @@ import re
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
 
-from common.command import EXIT_GUEST, EXIT_HANG, ToolError, end_with_parent, log_command, progress, remove, run
+from common.command import (EXIT_GUEST, EXIT_HANG, StrPath, ToolError, end_with_parent,
+			    log_command, progress, remove, run)
 
 XEN_LO, XEN_HI = 0xffff800000000000, 0xffff880000000000
 USER_HI = 1 << 47
@@ -26,8 +30,8 @@ ROUNDS = 4	# to record
 class SymbolMap:
 	"""Sorted text symbols of a System.map, and of the hypervisor if @xen (its nm) is given."""
 
-	def __init__(self, text, xen=""):
-		syms = {}
+	def __init__(self, text: str, xen: str = "") -> None:
+		syms: dict[int, str] = {}
 		for line in (text + xen).splitlines():
 			fields = line.split()
 			if len(fields) >= 3 and fields[1] in "tTwW":
@@ -37,7 +41,7 @@ class SymbolMap:
 		self.by_name = {n: a for a, n in syms.items()}
 		self.has_xen = bool(xen)
 
-	def name(self, addr):
+	def name(self, addr: int) -> str:
 		"""Return the function that @addr belongs to, "user", or "xen" or "xen:function"."""
 		if addr < USER_HI:
 			return "user"
@@ -47,7 +51,7 @@ class SymbolMap:
 		return self.names[i] if i >= 0 else "unknown"
 
 
-def in_hypervisor(function):
+def in_hypervisor(function: str) -> bool:
 	"""Return whether SymbolMap named a function of the hypervisor, not the kernel's xen_..."""
 	return function == "xen" or function.startswith("xen:")
 
@@ -56,32 +60,70 @@ def in_hypervisor(function):
 class Profile:
 	"""Counts of @units units: executions by address, and entries into the hypervisor."""
 	units: float
-	count: collections.Counter
-	entries: collections.Counter = field(default_factory=collections.Counter)
+	count: collections.Counter[int]
+	entries: collections.Counter[str] = field(default_factory=collections.Counter)
 
-	def functions(self, symbols):
+	def functions(self, symbols: SymbolMap) -> dict[str, float]:
 		"""Return {function: instructions per unit}, the largest first."""
-		table = collections.Counter()
+		table: collections.Counter[str] = collections.Counter()
 		for addr, n in self.count.items():
 			table[symbols.name(addr)] += n
 		return {name: n / self.units for name, n in table.most_common()}
 
-	def total(self):
+	def total(self) -> float:
 		"""Return instructions per unit."""
 		return sum(self.count.values()) / self.units
 
-	def among(self, addresses, least=0):
+	def among(self, addresses: Container[int], least: float = 0) -> float:
 		"""Return the executions per unit of those at @addresses that have @least each."""
-		return sum(n for a, n in self.count.items() if a in addresses and n >= least * self.units) / self.units
+		return sum(n for address, n in self.count.items()
+			   if address in addresses and n >= least * self.units) / self.units
 
 
-def hmp(path, command):
-	"""Send one command to the human monitor, return what it answers."""
+class Profiled(TypedDict):
+	"""An object of profile.json: a Profile of @bench and @case on @kernel in the place @guest.
+
+	All figures but @pages and @units are per unit, a page table entry and its change;
+	@locked_per_call is per call. @hypervisor is what of @total belongs to Xen, @entries
+	are the entries into it by kind.
+	"""
+	kernel: str
+	guest: str
+	bench: str
+	case: str
+	pages: int
+	units: float
+	total: float
+	functions: dict[str, float]
+	hypervisor: float
+	locked_per_pte: float
+	locked_per_call: float
+	entries: dict[str, float]
+
+
+Group = tuple[str, str, str, int]	# guest, bench, case, pages
+
+
+def grouped(profiles: Iterable[Profiled]) -> dict[Group, list[Profiled]]:
+	"""Return @profiles by what was profiled; a list has one for each kernel."""
+	groups: dict[Group, list[Profiled]] = {}
+	for item in profiles:
+		key = item["guest"], item["bench"], item["case"], item["pages"]
+		groups.setdefault(key, []).append(item)
+	return groups
+
+
+def hmp(path: str, command: str) -> str:
+	"""Send one command to the human monitor at the socket @path; return what it answers.
+
+	Raises ToolError if the monitor is gone.
+	"""
+	gone = ToolError(f"QEMU's monitor is gone ('{command}')", EXIT_GUEST)
 	with socket.socket(socket.AF_UNIX) as s:
 		try:
 			s.connect(path)
 		except OSError as error:
-			raise ToolError(f"QEMU's monitor is gone ('{command}')", EXIT_GUEST) from error
+			raise gone from error
 		s.settimeout(60)
 		for text in (b"", command.encode() + b"\n"):
 			s.sendall(text)
@@ -89,19 +131,19 @@ def hmp(path, command):
 			while b"(qemu) " not in out:
 				data = s.recv(4096)
 				if not data:
-					raise ToolError(f"QEMU's monitor is gone ('{command}')", EXIT_GUEST)
+					raise gone
 				out += data
 	return out.decode(errors="replace")
 
 
-def instructions(vmlinux, pattern):
+def instructions(vmlinux: StrPath, pattern: str) -> set[int]:
 	"""Return the addresses of the instructions of @vmlinux that objdump shows as @pattern."""
 	out = run(["objdump", "-d", "--no-show-raw-insn", vmlinux]).stdout
 	insn = re.compile(rf"^\s*([0-9a-f]+):\s+(?:{pattern})", re.M)
 	return {int(m.group(1), 16) for m in insn.finditer(out)}
 
 
-def hits_in(log, position, needle):
+def hits_in(log: StrPath, position: int, needle: bytes) -> tuple[int, int]:
 	"""Return (how often @needle is in @log from byte @position on, where whole lines end)."""
 	with open(log, "rb") as f:
 		f.seek(position)
@@ -110,22 +152,24 @@ def hits_in(log, position, needle):
 	return data[:end].count(needle), position + end
 
 
-def record(argv, folder, marker, start, timeout=600, rounds=ROUNDS):
+def record(argv: Sequence[str], directory: str, marker: str, start: int, timeout: float = 600,
+	   rounds: int = ROUNDS) -> str:
 	"""Run QEMU as @argv until @marker is on its console, then log instructions; return the log.
 
 	Ends when the address @start was executed @rounds times and once more, so
-	that the log holds as many whole rounds. Everything lands in @folder.
+	that the log holds as many whole rounds. Everything lands in @directory.
 	Raises ToolError if marker or rounds take more than @timeout seconds each.
 	"""
-	mon, log, con = (os.path.join(folder, n) for n in ("mon", "exec.log", "console"))
+	mon, log, con = (os.path.join(directory, n) for n in ("mon", "exec.log", "console"))
 	for path in (mon, log, con):	# of an earlier try
 		remove(path)
-	argv = [*argv, "-D", log, "-monitor", f"unix:{mon},server=on,wait=off", "-serial", f"file:{con}"]
+	argv = [*argv, "-D", log, "-monitor", f"unix:{mon},server=on,wait=off",
+		"-serial", f"file:{con}"]
 	log_command(argv)
-	with open(os.path.join(folder, "out"), "w") as out, \
+	with open(os.path.join(directory, "out"), "w") as out, \
 	     subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
 			      preexec_fn=end_with_parent) as vm:
-		def wait(done, what):
+		def wait(done: Callable[[], bool], what: str) -> None:
 			end = time.monotonic() + timeout
 			while not done():
 				if vm.poll() is not None:
@@ -136,7 +180,11 @@ def record(argv, folder, marker, start, timeout=600, rounds=ROUNDS):
 
 		needle, seen, position = b"/%016x/" % start, 0, 0
 
-		def enough():
+		def marked() -> bool:
+			return os.path.exists(con) and \
+			       marker in Path(con).read_text(errors="replace")
+
+		def enough() -> bool:
 			nonlocal seen, position
 			if os.path.exists(log):
 				more, position = hits_in(log, position, needle)
@@ -145,8 +193,7 @@ def record(argv, folder, marker, start, timeout=600, rounds=ROUNDS):
 			return seen > rounds
 
 		try:
-			wait(lambda: os.path.exists(con) and marker in open(con, errors="replace").read(),
-			     f"{marker} on the console")
+			wait(marked, f"{marker} on the console")
 			time.sleep(2)
 			if "unknown command" in hmp(mon, "one-insn-per-tb on"):
 				hmp(mon, "singlestep on")	# its name before QEMU 8.1
@@ -162,23 +209,33 @@ def record(argv, folder, marker, start, timeout=600, rounds=ROUNDS):
 class Round:
 	"""What was executed from one start to the next: @count by address, @entries by kind."""
 
-	def __init__(self):
-		self.count, self.entries = collections.Counter(), collections.Counter()
+	def __init__(self) -> None:
+		self.count: collections.Counter[int] = collections.Counter()
+		self.entries: collections.Counter[str] = collections.Counter()
 
 
-def entry_kinds(trace, before, calls):
-	"""Count the entries into the hypervisor in @trace, a list of addresses that follow @before."""
-	kinds = collections.Counter()
+def entry_kind(last: int, calls: Container[int]) -> str:
+	"""Return the kind of an entry into the hypervisor from the address @last."""
+	if last < USER_HI:
+		return "user"
+	return "hypercall" if last in calls else "trap"
+
+
+def entry_kinds(trace: list[int], before: int,
+		calls: Container[int]) -> collections.Counter[str]:
+	"""Count the entries into the hypervisor in @trace, addresses that follow @before."""
+	kinds: collections.Counter[str] = collections.Counter()
 	if any(XEN_LO <= a < XEN_HI for a in trace):
 		for last, addr in zip([before, *trace], trace):
 			if XEN_LO <= addr < XEN_HI and not XEN_LO <= last < XEN_HI:
-				kinds["user" if last < USER_HI else "hypercall" if last in calls else "trap"] += 1
+				kinds[entry_kind(last, calls)] += 1
 	return kinds
 
 
-def rounds_of(log, start, calls):
+def rounds_of(log: StrPath, start: int, calls: Container[int]) -> Iterator[Round]:
 	"""Yield the whole Rounds of a log, which may be larger than the memory."""
-	current, before = None, 0
+	current: Round | None = None
+	before = 0
 	with open(log, "rb") as f:
 		while block := f.readlines(1 << 24):
 			trace = [int(a, 16) for a in TRACE.findall(b"".join(block))]
@@ -197,7 +254,8 @@ def rounds_of(log, start, calls):
 				before, trace = start, trace[end + 1:]
 
 
-def count(log, start, units_per_round, calls=(), even=True):
+def count(log: StrPath, start: int, units_per_round: int, calls: Container[int] = (),
+	  even: bool = True) -> Profile:
 	"""Count a log of record(): whole rounds, each of which begins at the address @start.
 
 	A round is @units_per_round units; with @even an even number of rounds is

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 """The kernels that are compared: base, series, each topic alone, and Debian's own."""
+from collections.abc import Iterable
+from typing import Any
 
 from bench import debian
-from bench.matrix import DEBIAN_PLACES, PLACES
-from common.command import build_dir
-from guests.initramfs import initramfs
+from bench.matrix import DEBIAN_PLACES, PLACES, Place
+from common.command import StrPath
+from guests.initramfs import FilePair, initramfs
 from guests.job import guest, size
-from guests.kernel import KERNELS, build, source, topic_kernels
+from guests.kernel import KERNELS, build, output, source, topic_kernels
 from guests.qemu import Guest
 from series import patches
 
 
-def known():
+def known() -> tuple[str, ...]:
 	"""Return the names of all kernels that can be measured."""
 	return (*KERNELS, *topic_kernels(), *debian.KERNELS)
 
@@ -32,7 +34,7 @@ def runs_in(kernel: str, name: str) -> bool:
 	return bool(wanted) and any(path.startswith(wanted) for path in touched(topic))
 
 
-def prepare(kernel, config):
+def prepare(kernel: str, config: str) -> None:
 	"""Build @kernel with @config, or fetch it."""
 	if kernel in debian.KERNELS:
 		debian.fetch(debian.KERNELS[kernel])
@@ -40,27 +42,30 @@ def prepare(kernel, config):
 		build(kernel, config)
 
 
-def machine(kernel, place, log, job, programs=(), files=(), **options):
-	"""Return a Guest that runs @job on @kernel, prepared before, in @place (a matrix.Place).
+def machine(kernel: str, place: Place, log: str, job: str, programs: Iterable[StrPath] = (),
+	    files: Iterable[FilePair] = (), **options: Any) -> Guest:
+	"""Return a Guest that runs @job on @kernel, prepared before, in @place.
 
-	A kernel of Debian's comes to rest first: it works in the background
-	after boot.
+	@programs, @files and @options are as in guests.job.guest(), @log names what belongs to
+	the guest. A kernel of Debian's comes to rest first: it works in the background after
+	boot.
 	"""
 	if kernel not in debian.KERNELS:
-		return guest(place.kind, kernel, log, job, config=place.config, programs=programs, files=files,
-			     build_it=False, **options)
+		return guest(place.kind, kernel, log, job, config=place.config, programs=programs,
+			     files=files, build_it=False, **options)
 	job = f"sleep {debian.SETTLE}\n{job}"
 	initrd = initramfs(source("series"), log, job, programs, files)
-	return Guest(place.kind, debian.fetch(debian.KERNELS[kernel]), initrd, **{**size(), **options})
+	options = {**size(), **options}
+	return Guest(place.kind, debian.fetch(debian.KERNELS[kernel]), initrd, **options)
 
 
-def title(kernel):
+def title(kernel: str) -> str:
 	"""Return what a reader is told of @kernel."""
 	if kernel in debian.KERNELS:
 		return f"Debian's package {debian.title(debian.KERNELS[kernel])}"
 	topics = topic_kernels()
 	if kernel in topics:
 		return f"base and topic {topics[kernel]} alone"
-	release = build_dir() / ("." if kernel == "series" else kernel) / "obj-lean/include/config/kernel.release"
+	release = output(kernel, "lean") / "include" / "config" / "kernel.release"
 	text = release.read_text().strip() if release.is_file() else ""
 	return f"Linux {text}{' and the whole series' if kernel == 'series' else ''}"

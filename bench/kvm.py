@@ -4,9 +4,9 @@
 A guest runs KVM itself (QEMU's TCG emulates SVM), and in it the payload's
 change_pte_perf_test, which needs nothing of the series. It counts page faults, VM
 exits and CPU time; with -icount, 1 ns of that is 1 instruction, of the host (our
-guest) and of its guests together. QEMU's own work for a world switch is no
-instruction of anybody's, and the hardware's is dear: instructions understate what
-is gained by avoiding exits.
+guest) and of its guests together. QEMU's own work for a world switch does not count
+as instructions, and the hardware's is dear: instructions understate what is gained by
+avoiding exits.
 """
 from collections.abc import Iterable
 from dataclasses import replace
@@ -41,22 +41,24 @@ def measure_kvm(kernel: str, build_it: bool = True, options: str = "") -> list[R
 	results = []
 	for number, (suffix, append) in enumerate(MMUS):
 		name = f"bench-{kernel}-{KVM_HOST}-{number}"
-		machine = guest("bare", kernel, name, f"/bin/{program.name} {options}\n", programs=[program],
-				icount=True, smp=1, svm=True, append=append,
+		machine = guest("bare", kernel, name, f"/bin/{program.name} {options}\n",
+				programs=[program], icount=True, smp=1, svm=True, append=append,
 				build_it=build_it)
 		done = machine.run(name, timeout=900).require()
 		found = parse_kvm(done.lines, kernel, suffix)
 		if not found:
-			raise ToolError(f"no result lines from {program.name}: see {done.log}", EXIT_GUEST)
+			raise ToolError(f"no result lines from {program.name}: see {done.log}",
+					EXIT_GUEST)
 		results += found
 	return results
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
 	parser.add_argument("--options", default="", help=f"options of {PROGRAM}")
 	args = parser.settled()
-	print(table([item for kernel in KERNELS for item in measure_kvm(kernel, options=args.options)]))
+	print(table([item for kernel in KERNELS
+		     for item in measure_kvm(kernel, options=args.options)]))
 	return 0
 
 

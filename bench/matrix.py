@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the benchmark measures: places, and the cases that run in each."""
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from common.command import ToolError
 
-# What mprotect_perf (the payload's) runs: (bench, case, list of pages, threads).
+PerfRow = tuple[str, str, str, int]	# bench, case, list of pages, threads
+CostRow = tuple[str, str, str]		# bench, case, list of pages
+# What mprotect_perf (the payload's) runs.
 GROWTH = "1,2,4,8,16,64,512,4096,32768,262144"
 SOME = "1,16,512,4096"
-PERF = (
+PERF: tuple[PerfRow, ...] = (
 	("mprotect", "anon-4k", GROWTH, 1),
 	("mprotect", "anon-4k", "512,4096", 2),
 	("mprotect", "anon-4k", "512,4096", 4),
@@ -18,10 +21,10 @@ PERF = (
 	("munmap", "anon-4k", SOME, 1),
 	("madv_dontneed", "anon-4k", SOME, 1),
 )
-SHORT = (("mprotect", "anon-4k", SOME, 1),)
+SHORT: tuple[PerfRow, ...] = (("mprotect", "anon-4k", SOME, 1),)
 
-# What page_costs (guests/programs/page_costs.c) runs beside it: (bench, case, list of pages).
-COSTS = (
+# What page_costs (guests/programs/page_costs.c) runs beside it.
+COSTS: tuple[CostRow, ...] = (
 	("mprotect", "anon-thp-split", "512,4096,262144"),
 	("mprotect", "anon-thp", "512,4096"),
 	("mprotect", "shmem-64k", "16,512,4096"),
@@ -31,7 +34,7 @@ COSTS = (
 	("ksm_merge", "anon-4k", "512,4096"),
 )
 # Large folios of a file system's page cache.
-FILE_COSTS = (
+FILE_COSTS: tuple[CostRow, ...] = (
 	("mprotect", "file-64k", "16,512,4096"),
 	("mprotect", "file-2m", "512,4096"),
 )
@@ -51,9 +54,9 @@ class Place:
 	kind: str
 	config: str
 	title: str
-	perf: tuple = PERF
-	costs: tuple = COSTS
-	setup: tuple = ()
+	perf: tuple[PerfRow, ...] = PERF
+	costs: tuple[CostRow, ...] = COSTS
+	setup: tuple[str, ...] = ()
 	workload: bool = False
 	topics: tuple[str, ...] = ()
 
@@ -87,7 +90,7 @@ def places(names: list[str] | None = None) -> dict[str, Place]:
 	return {name: PLACES[name] for name in chosen}
 
 
-def perf_commands(rows):
+def perf_commands(rows: Iterable[PerfRow]) -> list[str]:
 	"""Return the shell lines that run @rows of mprotect_perf."""
 	lines = []
 	for bench, case, pages, threads in rows:
@@ -97,7 +100,7 @@ def perf_commands(rows):
 	return lines
 
 
-def cost_commands(rows, folder):
-	"""Return the shell lines that run @rows of page_costs, whose files land in @folder."""
-	return [f"/bin/page_costs {bench} {case} {number} {folder} || exit 1"
+def cost_commands(rows: Iterable[CostRow], directory: str) -> list[str]:
+	"""Return the shell lines that run @rows of page_costs, whose files land in @directory."""
+	return [f"/bin/page_costs {bench} {case} {number} {directory} || exit 1"
 		for bench, case, pages in rows for number in pages.split(",")]

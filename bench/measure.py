@@ -10,10 +10,14 @@ Results go to build/bench/results.json, as common/result.py has them.
 import json
 import re
 import sys
+from collections.abc import Callable, Container, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 from bench import kernels, matrix, report
 from bench.by_function import profile, results as profile_results, write as write_profiles
 from bench.facts import facts
+from bench.insn_profile import Profiled
 from bench.kvm import measure_kvm
 from bench.programs import costs_program, ext4_image, program, workload_program
 from bench.steps import Steps
@@ -35,7 +39,9 @@ count() {{
 	echo 1 > events/xen/xen_mc_flush/enable
 	/bin/mprotect_perf -b mprotect -c anon-4k -p {TRACED_PAGES} -n $1 > /tmp/out || return 1
 	echo 0 > events/xen/xen_mc_flush/enable
-	cat per_cpu/cpu*/stats | awk '/^(entries|overrun|commit overrun|dropped events):/ {{ n += $NF }} END {{ print n }}'
+	cat per_cpu/cpu*/stats |
+		awk '/^(entries|overrun|commit overrun|dropped events):/ {{ n += $NF }}
+		     END {{ print n }}'
 }}
 few=$(count 2) && many=$(count 6) || exit 1
 echo "# hypercalls few=$few many=$many"
@@ -43,8 +49,8 @@ echo "# hypercalls few=$few many=$many"
 TRACED_UPDATES = 4 * 2 * TRACED_PAGES
 
 
-def measure(kernel: str, name: str, rows: tuple | None = None,
-	    costs: tuple | None = None) -> list[Result]:
+def measure(kernel: str, name: str, rows: Iterable[matrix.PerfRow] | None = None,
+	    costs: Iterable[matrix.CostRow] | None = None) -> list[Result]:
 	"""Run @rows and @costs of the matrix on @kernel in the place @name; return the results.
 
 	Default is what the matrix has for @name. The kernel was prepared before.
@@ -52,13 +58,17 @@ def measure(kernel: str, name: str, rows: tuple | None = None,
 	"""
 	place = matrix.places([name])[name]
 	ext4 = place.config == "disk"
-	rows, costs = place.perf if rows is None else rows, place.costs if costs is None else costs
-	workload = ["/bin/mprotect_workload -r 5 || exit 1"] if place.workload and rows is place.perf else []
-	job = "\n".join([*place.setup, *matrix.cost_commands(costs, "/mnt" if ext4 else "/tmp"),
-			 *matrix.perf_commands(rows), *workload]) + "\n"
+	rows = place.perf if rows is None else rows
+	costs = place.costs if costs is None else costs
+	commands = [*place.setup, *matrix.cost_commands(costs, "/mnt" if ext4 else "/tmp"),
+		    *matrix.perf_commands(rows)]
+	if place.workload and rows is place.perf:
+		commands.append("/bin/mprotect_workload -r 5 || exit 1")
+	job = "\n".join(commands) + "\n"
 	log = f"bench-{kernel}-{name}"
-	machine = kernels.machine(kernel, place, log, job, [program(), costs_program(), workload_program()],
-				  [("/ext4.img", ext4_image())] if ext4 else [], icount=True, smp=1)
+	programs = [program(), costs_program(), workload_program()]
+	files = [("/ext4.img", ext4_image())] if ext4 else []
+	machine = kernels.machine(kernel, place, log, job, programs, files, icount=True, smp=1)
 	done = machine.run(log, timeout=TIMEOUT).require()
 	found = counted(parse(done.lines, kernel, name))
 	if not found:
@@ -71,8 +81,8 @@ def count_hypercalls(kernel: str, build_it: bool = True) -> list[Result]:
 	if build_it:
 		kernels.prepare(kernel, "lean")
 	name = f"hypercalls-{kernel}-xen"
-	machine = kernels.machine(kernel, matrix.PLACES["xen"], name, TRACE_JOB, [program()], smp=1, icount=True,
-				  append="trace_buf_size=8M")
+	machine = kernels.machine(kernel, matrix.PLACES["xen"], name, TRACE_JOB, [program()],
+				  smp=1, icount=True, append="trace_buf_size=8M")
 	done = machine.run(name, timeout=600).require()
 	match = re.search(r"^# hypercalls few=(\d+) many=(\d+)", "\n".join(done.lines), re.M)
 	if not match:
@@ -82,17 +92,24 @@ def count_hypercalls(kernel: str, build_it: bool = True) -> list[Result]:
 		       (many - few) / TRACED_UPDATES)]
 
 
-def profiled(chosen, names):
-	"""Return the (kernel, guest) whose every instruction is counted as well: those with symbols."""
+def profiled(chosen: Container[str], names: Sequence[str]) -> list[tuple[str, str]]:
+	"""Return the (kernel, guest) whose instructions are counted by function: with symbols.
+
+	They are among the places @chosen and the kernels @names.
+	"""
 	return [(k, n) for n in matrix.PROFILED_PLACES if n in chosen for k in names
 		if k not in kernels.debian.KERNELS and kernels.runs_in(k, n)]
 
 
-def add_steps(steps, chosen, names, short):
-	"""Add to @steps: prepare and measure the kernels @names in the places @chosen."""
-	lost = set()
+def add_steps(steps: Steps[list[Result]], chosen: dict[str, matrix.Place], names: Sequence[str],
+	      short: bool) -> None:
+	"""Add to @steps: prepare and measure the kernels @names in the places @chosen.
 
-	def prepare(kernel, config):
+	With @short, measure only mprotect() of anonymous 4 KiB pages.
+	"""
+	lost: set[str] = set()
+
+	def prepare(kernel: str, config: str) -> list[Result]:
 		try:
 			kernels.prepare(kernel, config)
 		except ToolError as error:
@@ -102,23 +119,24 @@ def add_steps(steps, chosen, names, short):
 			say(f"skipped: {kernel}: {error}")
 		return []
 
-	def unless_lost(kernel, function, *args):
-		return [] if kernel in lost else function(*args)
+	def unless_lost(function: Callable[..., list[Result]], kernel: str,
+			*args: Any) -> list[Result]:
+		return [] if kernel in lost else function(kernel, *args)
 
 	pairs = [(k, n, p) for n, p in chosen.items() for k in names if kernels.runs_in(k, n)]
 	for kernel, config in dict.fromkeys((k, p.config) for k, _, p in pairs):
-		steps.add(f"build {kernel} {config}", lambda k=kernel, c=config: prepare(k, c))
+		steps.add(f"build {kernel} {config}", partial(prepare, kernel, config))
 	for kernel, name, _ in pairs:
 		if name == matrix.KVM_HOST:
 			if not short:
-				steps.add(f"{kernel} {name}", lambda k=kernel: measure_kvm(k, build_it=False))
+				steps.add(f"{kernel} {name}",
+					  partial(measure_kvm, kernel, build_it=False))
 			continue
-		rows, costs = (matrix.SHORT, ()) if short else (None, None)
-		steps.add(f"{kernel} {name}", lambda k=kernel, n=name, r=rows, c=costs:
-			  unless_lost(k, measure, k, n, r, c))
+		only = (matrix.SHORT, ()) if short else ()
+		steps.add(f"{kernel} {name}", partial(unless_lost, measure, kernel, name, *only))
 		if name == "xen":
 			steps.add(f"{kernel} {name} hypercalls",
-				  lambda k=kernel: unless_lost(k, count_hypercalls, k, False))
+				  partial(unless_lost, count_hypercalls, kernel, False))
 
 
 def bench(short: bool = False, guest_names: list[str] | None = None,
@@ -128,24 +146,24 @@ def bench(short: bool = False, guest_names: list[str] | None = None,
 	With @short, only mprotect() of anonymous 4 KiB pages.
 	"""
 	chosen = matrix.places(guest_names)
-	steps = Steps("short" if short else "bench")
+	steps: Steps[list[Result]] = Steps("short" if short else "bench")
 	add_steps(steps, chosen, kernel_names, short)
 	results = [item for found in steps.run() for item in found]
 	if not results:
 		raise ToolError("nothing was measured: no such kernel runs in these guests")
 	out = build_dir() / "bench"
 
-	def write():
+	def write() -> None:
 		with replaced(out / "facts.json") as tmp:
 			tmp.write_text(json.dumps(facts(results), indent=1) + "\n")
 		with replaced(out / "results.json") as tmp:
 			tmp.write_text(dump(results))
 
 	write()		# a profile that fails does not cost the figures
-	profiles, steps = [], Steps("profile")
+	profiling: Steps[Profiled] = Steps("profile")
 	for kernel, name in () if short else profiled(chosen, kernel_names):
-		steps.add(f"profile {kernel} {name}", lambda k=kernel, n=name: profiles.append(profile(k, n)))
-	steps.run()
+		profiling.add(f"profile {kernel} {name}", partial(profile, kernel, name))
+	profiles = profiling.run()
 	if profiles:
 		results += profile_results(profiles)
 		write_profiles(profiles)
@@ -153,9 +171,10 @@ def bench(short: bool = False, guest_names: list[str] | None = None,
 	return results
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
-	parser.add_argument("--short", action="store_true", help="only mprotect of anonymous 4 KiB pages")
+	parser.add_argument("--short", action="store_true",
+			    help="only mprotect of anonymous 4 KiB pages")
 	parser.setting("GUEST", list(matrix.PLACES), matrix.PLACES, many=True)
 	parser.setting("KERNEL", list(kernels.known()), kernels.known(), many=True)
 	args = parser.settled()

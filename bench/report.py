@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from bench.page import page
 from bench.table import NOISE, number, table, worse
@@ -20,52 +21,59 @@ def text(results: list[Result], facts: dict[str, str]) -> str:
 	for guest in dict.fromkeys(r.guest for r in results):
 		lines += ["", table([r for r in results if r.guest == guest])]
 	bad = worse(results)
-	lines += ["", f"Worse than base by more than {100 * (NOISE - 1):.0f} %: {len(bad) or 'none'}"]
+	lines += ["", f"Worse than base by more than {100 * (NOISE - 1):.0f} %: "
+		      f"{len(bad) or 'none'}"]
 	lines += [f"  {r.guest} {r.bench} {r.case} {r.pages} pages, {r.metric}: {number(base)} -> "
-		  f"{number(series)} (+{100 * (series / base - 1):.1f} %)" for r, base, series in bad]
+		  f"{number(series)} (+{100 * (series / base - 1):.1f} %)"
+		  for r, base, series in bad]
 	return "\n".join(lines) + "\n"
 
 
-def load(path: Path, default):
+def load(path: Path, default: Any) -> Any:
 	"""Return what the JSON file @path holds, or @default if it is not there."""
 	return json.loads(path.read_text()) if path.is_file() else default
 
 
-def write(folder: Path | None = None) -> str:
-	"""Write report.txt and report.html from what is in @folder (build/bench); return the text.
+def write(directory: Path | None = None) -> str:
+	"""Write report.txt and report.html from what is in @directory; return the text.
 
-	Raises ToolError if it holds no results.
+	That is build/bench if it is None. Raises ToolError if it holds no results.
 	"""
-	folder = folder or build_dir() / "bench"
-	results, facts = load_results(folder / "results.json"), load(folder / "facts.json", {})
-	profiles, wall = load(folder / "profile.json", []), load(folder / "wall.json", [])
+	directory = directory or build_dir() / "bench"
+	results = load_results(directory / "results.json")
+	facts = load(directory / "facts.json", {})
+	profiles = load(directory / "profile.json", [])
+	wall = load(directory / "wall.json", [])
 	report = text(results, facts)
-	with replaced(folder / "report.txt") as tmp:
+	with replaced(directory / "report.txt") as tmp:
 		tmp.write_text(report)
-	with replaced(folder / "report.html") as tmp:
+	with replaced(directory / "report.html") as tmp:
 		tmp.write_text(page(results, facts, profiles, wall))
 	return report
 
 
-def keep(folder: Path, kept: Path = KEPT) -> None:
-	"""Copy what @folder has of results, text report and breakdown to where they are committed."""
+def keep(directory: Path, kept: Path = KEPT) -> None:
+	"""Copy results, text reports and breakdown of @directory to where they are committed.
+
+	That is @kept, and above it for the breakdown. What is not there is left out.
+	"""
 	for name in ("results.json", "report.txt", "wall.txt", "wall.json", "breakdown.txt"):
-		if (folder / name).is_file():
-			with replaced((kept.parent if name == "breakdown.txt" else kept) / name) as tmp:
-				tmp.write_bytes((folder / name).read_bytes())
+		if (directory / name).is_file():
+			to = kept.parent if name == "breakdown.txt" else kept
+			with replaced(to / name) as tmp:
+				tmp.write_bytes((directory / name).read_bytes())
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("KEEP")
-	parser.add_argument("folder", nargs="?", type=Path, default=build_dir() / "bench",
+	parser.add_argument("directory", nargs="?", type=Path, default=build_dir() / "bench",
 			    help="where results.json is and the report lands; default build/bench")
 	args = parser.settled()
-	folder = args.folder
-	print(write(folder), end="")
+	print(write(args.directory), end="")
 	if args.keep:
-		keep(folder)
-	print(folder / "report.html", file=sys.stderr)
+		keep(args.directory)
+	print(args.directory / "report.html", file=sys.stderr)
 	return 0
 
 

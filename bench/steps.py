@@ -1,42 +1,49 @@
 # SPDX-License-Identifier: GPL-2.0
 """Long work in steps: what runs now, how many of how many, how long it has taken and may take.
 
-Says nothing if standard error is no terminal. What each step took is kept in
+Says nothing if standard error is not a terminal. What each step took is kept in
 build/bench/durations.json: from the second time on, the guess of what is left is
 made of those.
 """
 import json
 import sys
 import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from common.command import build_dir, replaced, say, set_context
 
+T = TypeVar("T")
 
-def clock(seconds):
+
+def clock(seconds: float) -> str:
 	"""Return a duration as a person writes it: "42 s", "3 min 05 s"."""
 	seconds = round(seconds)
 	return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min {seconds % 60:02} s"
 
 
-class Steps:
-	"""A list of (name, function) that is run in order; @name keys the durations kept."""
+class Steps(Generic[T]):
+	"""A list of (title, function) that is run in order; @name keys the durations kept."""
 
-	def __init__(self, name):
+	def __init__(self, name: str) -> None:
 		self.name = name
-		self.todo = []
-		self.known = {}
+		self.todo: list[tuple[str, Callable[[], T]]] = []
+		self.known: dict[str, float] = {}
 		self.path = build_dir() / "bench" / "durations.json"
 		if self.path.is_file():
 			self.known = json.loads(self.path.read_text())
 
-	def add(self, title, function):
+	def add(self, title: str, function: Callable[[], T]) -> None:
 		"""Append a step."""
 		self.todo.append((title, function))
 
-	def left(self, number, took):
-		"""Return the guess for all steps from @number on, or None; @took: those done so far."""
+	def left(self, number: int, took: list[float]) -> float | None:
+		"""Return the guess for all steps from @number on, or None.
+
+		@took are the seconds of those done so far.
+		"""
 		mean = sum(took) / len(took) if took else None
-		total = 0
+		total = 0.0
 		for title, _ in self.todo[number:]:
 			guess = self.known.get(f"{self.name}: {title}", mean)
 			if guess is None:
@@ -44,16 +51,19 @@ class Steps:
 			total += guess
 		return total
 
-	def run(self):
+	def run(self) -> list[T]:
 		"""Run all steps and return what they returned; an exception ends it."""
-		began, took, values = time.monotonic(), [], []
+		began = time.monotonic()
+		took: list[float] = []
+		values = []
 		loud = sys.stderr.isatty()
 		try:
 			for number, (title, function) in enumerate(self.todo):
 				start = time.monotonic()
 				left = self.left(number, took)
 				guess = f", about {clock(left)} left" if left is not None else ""
-				head = f"[{number + 1}/{len(self.todo)}, {clock(start - began)}{guess}] {title}"
+				head = f"[{number + 1}/{len(self.todo)}, " \
+				       f"{clock(start - began)}{guess}] {title}"
 				set_context(head)
 				if loud:
 					say(head)
@@ -63,6 +73,7 @@ class Steps:
 		finally:
 			set_context("")
 			if took:
+				kept = json.dumps(self.known, indent=1, sort_keys=True)
 				with replaced(self.path) as tmp:
-					tmp.write_text(json.dumps(self.known, indent=1, sort_keys=True) + "\n")
+					tmp.write_text(kept + "\n")
 		return values

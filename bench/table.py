@@ -41,6 +41,13 @@ def ratio_text(value: float | None) -> str:
 	return f"{value:.3f}" if value < 100 else f"{value:.0f}"
 
 
+def column_width(name: str) -> int:
+	"""Return the width of the column @name: a kernel or "ratio"."""
+	if name == "ratio":
+		return 8
+	return 12 if "-" in name else 10
+
+
 def table(results: list[Result]) -> str:
 	"""Return the text table of @results."""
 	names = ordered(results)
@@ -52,16 +59,14 @@ def table(results: list[Result]) -> str:
 	if "ratio" not in columns:
 		columns.append("ratio")
 	lines = [f"{'guest':<11}{'bench':<14}{'case':<19}{'pages':>7}  {'metric':<21}"
-		 + "".join(f"{c:>{8 if c == 'ratio' else 12 if '-' in c else 10}}" for c in columns)]
+		 + "".join(c.rjust(column_width(c)) for c in columns)]
 	for row, values in rows(results).items():
 		line = f"{row.guest:<11}{row.bench:<14}{row.case:<19}{row.pages:>7}  " \
 		       f"{row.metric:<21}"
 		for column in columns:
-			if column == "ratio":
-				value = ratio(values)
-				line += ratio_text(value).rjust(8)
-			else:
-				line += number(values.get(column)).rjust(12 if "-" in column else 10)
+			cell = ratio_text(ratio(values)) if column == "ratio" \
+			       else number(values.get(column))
+			line += cell.rjust(column_width(column))
 		lines.append(line)
 	return "\n".join(lines)
 

@@ -3,14 +3,15 @@
 
 No instruction count: the guest's clock follows the host's. Under TCG this is the time
 that emulation takes, and with SMP=2 that of its vCPUs waiting for each other, too; with
-ACCEL=kvm it is that of the machine. The host should have nothing else to do. One boot gives one sample
-of each case, the median of its runs. Results go to build/bench/wall.json.
+ACCEL=kvm it is that of the machine. The host should have nothing else to do. One boot
+gives one sample of each case, the median of its runs. Results go to build/bench/wall.json.
 """
 import json
+from functools import partial
 from typing import NamedTuple
 
 from bench import kernels, matrix, report
-from bench.noise import ALPHA, compare, verdict
+from bench.noise import ALPHA, Comparison, compare, verdict
 from bench.programs import program
 from bench.steps import Steps
 from common.command import EXIT_GUEST, ToolError, build_dir, main, replaced
@@ -18,9 +19,12 @@ from common.result import Result, Row, parse
 from common.settings import Parser
 from guests.job import size
 
-ROWS = (("mprotect", "anon-4k", "1,16,512,4096", 1), ("fork", "anon-4k", "512", 1),
-	("munmap", "anon-4k", "512", 1))
-SMP_ROWS = (("mprotect", "anon-4k", "4096", 2),)
+ROWS: tuple[matrix.PerfRow, ...] = (
+	("mprotect", "anon-4k", "1,16,512,4096", 1),
+	("fork", "anon-4k", "512", 1),
+	("munmap", "anon-4k", "512", 1),
+)
+SMP_ROWS: tuple[matrix.PerfRow, ...] = (("mprotect", "anon-4k", "4096", 2),)
 HEAD = f"""\
 # ns per page table entry by the host's clock: median, least and most of one sample per boot,
 # base and series in turn. A change has p < {ALPHA} in the two-sided Mann-Whitney test of ranks."""
@@ -32,12 +36,15 @@ class Timed(NamedTuple):
 	threads: int
 
 
-def timings(results: list[Result]) -> dict[Timed, float]:
+Sample = dict[Timed, float]	# ns per page table entry, of one boot
+
+
+def timings(results: list[Result]) -> Sample:
 	"""Return {Timed: ns per pte} of what mprotect_perf printed."""
 	return {Timed(r.row, r.threads): r.value for r in results if r.metric == "ns_per_pte"}
 
 
-def sample(kernel: str, name: str, turn: int) -> dict[Timed, float]:
+def sample(kernel: str, name: str, turn: int) -> Sample:
 	"""Boot @kernel in the place @name once; return {Timed: ns per pte}."""
 	smp = size()["smp"]
 	job = "\n".join(matrix.perf_commands(ROWS + SMP_ROWS if smp > 1 else ROWS)) + "\n"
@@ -51,19 +58,23 @@ def sample(kernel: str, name: str, turn: int) -> dict[Timed, float]:
 	return found
 
 
-def verdicts(samples: dict[str, list[dict[Timed, float]]]) -> list[dict]:
-	"""Return a list of compare() objects; @samples is {kernel: [what sample() returned]}."""
+def verdicts(samples: dict[str, list[Sample]]) -> list[Comparison]:
+	"""Return the objects of wall.json: comparisons, what they are of, and all samples.
+
+	@samples is {kernel: [what sample() returned]}.
+	"""
 	found = []
 	for timed in samples["base"][0]:
 		values = {k: [s[timed] for s in runs if timed in s] for k, runs in samples.items()}
 		row = timed.row
 		found.append({"guest": row.guest, "bench": row.bench,
 			      "case": f"{row.bench} {row.case}", "pages": row.pages,
-			      "threads": timed.threads, **compare(values["base"], values["series"]), "samples": values})
+			      "threads": timed.threads,
+			      **compare(values["base"], values["series"]), "samples": values})
 	return found
 
 
-def text(found: list[dict]) -> str:
+def text(found: list[Comparison]) -> str:
 	"""Return the text table of verdicts()."""
 	lines = [f"{'guest':<6}{'case':<20}{'pages':>5}{'threads':>8}"
 		 f"{'base':>9}{'least':>9}{'most':>9}"
@@ -76,32 +87,38 @@ def text(found: list[dict]) -> str:
 	return "\n".join(lines)
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("GUEST", list(matrix.TIMED_PLACES), matrix.PLACES, many=True)
 	parser.setting("ROUNDS")
 	args = parser.settled()
 	chosen = matrix.places(args.guest)
-	samples = {name: {"base": [], "series": []} for name in chosen}
-	steps = Steps("wall")
+	samples: dict[str, dict[str, list[Sample]]] = {}
+	steps: Steps[None] = Steps("wall")
+
+	def boot(kernel: str, name: str, turn: int) -> None:
+		samples[name][kernel].append(sample(kernel, name, turn))
+
 	for name, place in chosen.items():
-		for kernel in ("base", "series"):
-			steps.add(f"build {kernel} {place.config}", lambda k=kernel, p=place: kernels.prepare(k, p.config))
+		samples[name] = {"base": [], "series": []}
+		for kernel in samples[name]:
+			steps.add(f"build {kernel} {place.config}",
+				  partial(kernels.prepare, kernel, place.config))
 	for turn in range(1, args.rounds + 1):
 		for name in chosen:
 			# In turn, and the first of a pair changes, too.
 			for kernel in ("base", "series") if turn % 2 else ("series", "base"):
-				steps.add(f"{kernel} {name}, boot {turn}", lambda k=kernel, n=name, t=turn:
-					  samples[n][k].append(sample(k, n, t)))
+				steps.add(f"{kernel} {name}, boot {turn}",
+					  partial(boot, kernel, name, turn))
 	steps.run()
 	found = [v for name in chosen for v in verdicts(samples[name])]
-	folder = build_dir() / "bench"
-	with replaced(folder / "wall.json") as tmp:
+	out = build_dir() / "bench"
+	with replaced(out / "wall.json") as tmp:
 		tmp.write_text(json.dumps(found, indent=1) + "\n")
-	with replaced(folder / "wall.txt") as tmp:
+	with replaced(out / "wall.txt") as tmp:
 		tmp.write_text(f"{HEAD}\n{text(found)}\n")
 	print(text(found))
-	if (folder / "results.json").is_file():
+	if (out / "results.json").is_file():
 		report.write()
 	return 0
 

@@ -56,7 +56,7 @@ def load(root: Path = ROOT) -> list[Result]:
 	return load_results(path)
 
 
-def wanted(place: str, pages: str) -> dict:
+def wanted(place: str, pages: str) -> dict[str, str | int]:
 	"""Return the fields of a Result that the place and pages of a placeholder stand for."""
 	parts = place.split("/")
 	if len(parts) > len(NAMES) or not pages.isdigit():
@@ -72,7 +72,8 @@ def figure(results: list[Result], place: str, pages: str, kernel: str) -> float:
 	Raises ToolError with the known values of the first part that has no match.
 	"""
 	def of(name: str) -> float:
-		return sum(one(results, **wanted(p, pages), kernel=name).value for p in place.split("&"))
+		return sum(one(results, **wanted(part, pages), kernel=name).value
+			   for part in place.split("&"))
 
 	match = TWO_KERNELS.fullmatch("series/base" if kernel == "ratio" else kernel)
 	if not match:
@@ -155,7 +156,7 @@ class Table:
 		return text.rjust(self.width)
 
 	def joined(self, row: str, text: str, column: str) -> str:
-		"""Return @text and the next @column; raises ToolError if there is no space between."""
+		"""Return @text and the next @column; raises ToolError if no space is between."""
 		if text[-1].isspace() or column[0].isspace():
 			return text + column
 		raise ToolError(f"table: row '{row.strip()}': '{column}' does not fit into "
@@ -212,7 +213,7 @@ def fill(text: str, root: Path = ROOT) -> str:
 	"""
 	results = load(root) if has_figures(text) else []
 
-	def number(match):
+	def number(match: re.Match[str]) -> str:
 		place, pages, kernel, width, digits = match.groups()
 		value = figure(results, place, pages, kernel)
 		return f"{value:{width or 0}.{digits_for(value) if digits is None else digits}f}"
@@ -224,7 +225,7 @@ def fill(text: str, root: Path = ROOT) -> str:
 	return PLACEHOLDER.sub(number, text)
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
 	parser.add_argument("text", nargs="?", type=argparse.FileType(), default=sys.stdin,
 			    help="file to fill in, default standard input")
