@@ -6,6 +6,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+IDENTITY = ("-c", "user.name=T", "-c", "user.email=t@example.org")	# options of git
 MAKEFILE = """# SPDX-License-Identifier: GPL-2.0
 VERSION = 7
 PATCHLEVEL = 3
@@ -65,21 +66,21 @@ diff --git a/mm/tests/new.c b/mm/tests/new.c
 """
 
 
-def git(folder, *args):
-	"""Run git in @folder and return its stdout."""
-	return subprocess.run(["git", "-C", folder, "-c", "user.name=T", "-c", "user.email=t@example.org",
-			       *args], check=True, capture_output=True, text=True).stdout
+def git(tree, *args):
+	"""Run git in @tree and return its stdout."""
+	return subprocess.run(["git", "-C", tree, *IDENTITY, *args], check=True,
+			      capture_output=True, text=True).stdout
 
 
-def snapshot(folder):
-	"""Return {path: (content, mode, mtime)} of the files below @folder."""
-	return {p.relative_to(folder): (p.read_bytes(), p.stat().st_mode, p.stat().st_mtime_ns)
-		for p in Path(folder).rglob("*") if p.is_file()}
+def snapshot(directory):
+	"""Return {path: (content, mode, mtime)} of the files below @directory."""
+	return {p.relative_to(directory): (p.read_bytes(), p.stat().st_mode, p.stat().st_mtime_ns)
+		for p in Path(directory).rglob("*") if p.is_file()}
 
 
-def contents(folder):
-	"""Return {path: (content, mode)} of the files below @folder."""
-	return {path: value[:2] for path, value in snapshot(folder).items()}
+def contents(directory):
+	"""Return {path: (content, mode)} of the files below @directory."""
+	return {path: value[:2] for path, value in snapshot(directory).items()}
 
 
 class FakeCase(unittest.TestCase):

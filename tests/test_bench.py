@@ -42,7 +42,8 @@ class Matrix(BenchCase):
 		self.assertEqual(list(matrix.places([])), list(matrix.PLACES))
 
 	def test_kernels_run_where_they_have_a_config(self):
-		ran = {(k, n) for k in kernels.known() for n in matrix.PLACES if kernels.runs_in(k, n)}
+		ran = {(k, n) for k in kernels.known() for n in matrix.PLACES
+		       if kernels.runs_in(k, n)}
 		self.assertIn(("series", "xen-disk"), ran)
 		self.assertIn(("topic1", "xen"), ran)
 		self.assertIn(("debian-6.1", "xen"), ran)
@@ -59,22 +60,27 @@ class Matrix(BenchCase):
 
 	def test_topics_alone_run_where_their_files_matter(self):
 		files = {"1-a": ["mm/x.c"], "2-b": ["mm/y.c", "virt/kvm/z.c"]}
-		for name, value in (("touched", files.get), ("topic_kernels", lambda: {"topic1": "1-a", "topic2": "2-b"})):
+		for name, value in (("touched", files.get),
+				    ("topic_kernels", lambda: {"topic1": "1-a", "topic2": "2-b"})):
 			self.addCleanup(setattr, kernels, name, getattr(kernels, name))
 			setattr(kernels, name, value)
-		for place, wanted in (("xen", [True, True]), (matrix.KVM_HOST, [False, True]), ("bare-noxen", [False, False])):
-			self.assertEqual([kernels.runs_in(k, place) for k in ("topic1", "topic2")], wanted, place)
+		for place, wanted in (("xen", [True, True]), (matrix.KVM_HOST, [False, True]),
+				      ("bare-noxen", [False, False])):
+			self.assertEqual([kernels.runs_in(k, place) for k in ("topic1", "topic2")],
+					 wanted, place)
 
 
 class Debian(BenchCase):
 	"""Which package is which version, and what happens if there is none."""
 
 	def test_package_of_version(self):
-		names = ["linux-base", "linux-image-6.1.0-56-amd64", "linux-image-6.12.117+deb13-amd64"]
+		names = ["linux-base", "linux-image-6.1.0-56-amd64",
+			 "linux-image-6.12.117+deb13-amd64"]
 		self.assertEqual(debian.package_of("6.1", names), names[1])
 		self.assertEqual(debian.package_of("6.12", names), names[2])
 		self.assertIsNone(debian.package_of("6.16", names))
-		self.assertIsNone(debian.package_of("6.1", ["linux-image-6.1.0-56-cloud-amd64-dbg"]))
+		debug = "linux-image-6.1.0-56-cloud-amd64-dbg"
+		self.assertIsNone(debian.package_of("6.1", [debug]))
 
 	def fake_apt(self, options):
 		"""Put an archive without packages, or none at all, in the place of apt."""
@@ -84,7 +90,8 @@ class Debian(BenchCase):
 	def test_kernel_that_is_not_there_is_an_error(self):
 		for options in (["-o", "Dir::State::Lists=/nowhere"], None):
 			self.fake_apt(options)
-			self.fails(EXIT_FETCH, "6.12 in trixie-security trixie", debian.fetch, "6.12")
+			self.fails(EXIT_FETCH, "6.12 in trixie-security trixie", debian.fetch,
+				   "6.12")
 
 	def test_bench_skips_it_and_goes_on(self):
 		self.fake_apt(None)
@@ -102,7 +109,8 @@ class Noise(BenchCase):
 		apart = noise.mann_whitney([1, 2, 3, 4, 5], [6, 7, 8, 9, 10])
 		self.assertAlmostEqual(apart, 2 / 252)
 		self.assertAlmostEqual(noise.mann_whitney([1, 3, 5], [2, 4, 6]), 0.7)
-		self.assertAlmostEqual(noise.mann_whitney([19, 22, 16, 29, 24], [20, 11, 17, 12]), 1 / 9)
+		self.assertAlmostEqual(noise.mann_whitney([19, 22, 16, 29, 24], [20, 11, 17, 12]),
+				       1 / 9)
 		self.assertEqual(noise.mann_whitney([7, 7, 7], [7, 7, 7]), 1)
 
 	def test_empty_sample(self):
@@ -113,8 +121,10 @@ class Noise(BenchCase):
 		self.assertFalse(noisy["change"])
 		clear = noise.compare([100, 101, 102, 103, 104], [50, 51, 52, 53, 54])
 		self.assertTrue(clear["change"])
-		self.assertEqual([clear[k] for k in ("base", "base_min", "base_max")], [102, 100, 104])
-		self.assertEqual([clear[k] for k in ("series", "series_min", "series_max")], [52, 50, 54])
+		self.assertEqual([clear[k] for k in ("base", "base_min", "base_max")],
+				 [102, 100, 104])
+		self.assertEqual([clear[k] for k in ("series", "series_min", "series_max")],
+				 [52, 50, 54])
 
 	def test_spread_shows_what_the_test_saw(self):
 		base, series = [7600, 7650, 7679, 7700, 4000], [4800, 4850, 4866, 4900, 7900]
@@ -128,10 +138,12 @@ class Noise(BenchCase):
 		samples = {"base": [{self.TIMED: 100 + i} for i in range(6)],
 			   "series": [{self.TIMED: 50 + i} for i in range(6)]}
 		found = wall.verdicts(samples)
-		self.assertEqual([(v["guest"], v["case"], v["pages"], v["threads"], v["change"]) for v in found],
+		self.assertEqual([(v["guest"], v["case"], v["pages"], v["threads"], v["change"])
+				  for v in found],
 				 [("xen", "mprotect anon-4k", 512, 1, True)])
 		row = wall.text(found).splitlines()[1].split()
-		self.assertEqual(row[5:12], ["102.5", "100.0", "105.0", "52.5", "50.0", "55.0", "0.512"])
+		self.assertEqual(row[5:12],
+				 ["102.5", "100.0", "105.0", "52.5", "50.0", "55.0", "0.512"])
 		self.assertEqual(row[-1], "change")
 		html = page.page([result("base", 1.0)], {}, wall=found)
 		self.assertIn("<td>102.5 (100.0 to 105.0)</td><td>52.5 (50.0 to 55.0)</td>", html)
@@ -139,7 +151,8 @@ class Noise(BenchCase):
 	def test_timings_are_of_the_clock(self):
 		line = self.TIMED.row._asdict()
 		found = wall.timings([Result(kernel="base", value=3.5, threads=2, **line),
-				      Result(kernel="base", value=9, **{**line, "metric": "cycles_per_pte"})])
+				      Result(kernel="base", value=9,
+					     **{**line, "metric": "cycles_per_pte"})])
 		self.assertEqual(found, {wall.Timed(self.TIMED.row, 2): 3.5})
 
 
@@ -167,53 +180,62 @@ while True:
 class Profile(BenchCase):
 	"""From a log of instructions to counts per function."""
 
-	MAP = "ffffffff81000000 T start\nffffffff81000010 t loop\nffffffff81000020 T other\nffffffff82000000 D data\n"
+	MAP = "ffffffff81000000 T start\nffffffff81000010 t loop\n" \
+	      "ffffffff81000020 T other\nffffffff82000000 D data\n"
 	XEN = "ffff82d040200000 T do_mmu_update\n"
-	START, LOOP, HYPERCALL, XEN_ADDR = 0xffffffff81000000, 0xffffffff81000012, 0xffffffff81000024, 0xffff82d040200004
+	START, LOOP, HYPERCALL = 0xffffffff81000000, 0xffffffff81000012, 0xffffffff81000024
+	XEN_ADDR = 0xffff82d040200004
+	LINE = "Trace 0: 0x7f00 [00000000/%016x/00000033/ff020201] x\n"
 
 	def log(self, *addresses):
 		"""Write a log of QEMU's in which @addresses were executed; return its path."""
 		path = self.tmp / "log"
-		path.write_text("noise\n" + "".join(
-			f"Trace 0: 0x7f00 [00000000/{a:016x}/00000033/ff020201] x\n" for a in addresses))
+		path.write_text("noise\n" + "".join(self.LINE % a for a in addresses))
 		return path
 
 	def test_whole_rounds_are_counted(self):
-		one = (self.START, self.LOOP, self.LOOP, self.HYPERCALL, self.XEN_ADDR, self.XEN_ADDR)
+		one = (self.START, self.LOOP, self.LOOP, self.HYPERCALL, self.XEN_ADDR,
+		       self.XEN_ADDR)
 		log = self.log(self.LOOP, *one, *one, *one, self.START)
 		found = insn_profile.count(log, self.START, 2, {self.HYPERCALL})
 		self.assertEqual(found.units, 4)	# 2 of 3 rounds, an even number
 		symbols = insn_profile.SymbolMap(self.MAP, self.XEN)
-		self.assertEqual(found.functions(symbols), {"loop": 1, "xen:do_mmu_update": 1, "start": 0.5, "other": 0.5})
+		self.assertEqual(found.functions(symbols),
+				 {"loop": 1, "xen:do_mmu_update": 1, "start": 0.5, "other": 0.5})
 		self.assertEqual(found.total(), 3)
 		self.assertEqual(found.entries, {"hypercall": 2})
 		self.assertEqual(found.among({self.LOOP, self.START}), 1.5)
 		self.assertEqual(found.among({self.LOOP, self.START}, 0.6), 1)
 
 	def test_traps_are_told_from_hypercalls(self):
-		one = (self.START, self.XEN_ADDR, 0x400000, self.XEN_ADDR, self.HYPERCALL, self.XEN_ADDR)
-		found = insn_profile.count(self.log(*one, *one, self.START), self.START, 1, {self.HYPERCALL})
+		one = (self.START, self.XEN_ADDR, 0x400000, self.XEN_ADDR, self.HYPERCALL,
+		       self.XEN_ADDR)
+		found = insn_profile.count(self.log(*one, *one, self.START), self.START, 1,
+					   {self.HYPERCALL})
 		self.assertEqual(found.entries, {"trap": 2, "user": 2, "hypercall": 2})
 
 	def test_kernel_functions_named_xen_are_the_kernels(self):
-		self.assertEqual([insn_profile.in_hypervisor(f) for f in ("xen", "xen:do_mmu_update", "xen_pte_val", "f")],
+		self.assertEqual([insn_profile.in_hypervisor(f)
+				  for f in ("xen", "xen:do_mmu_update", "xen_pte_val", "f")],
 				 [True, True, False, False])
 
 	def test_log_is_read_in_blocks(self):
 		one = (self.START, *[self.LOOP] * 400000)
 		found = insn_profile.count(self.log(*one, *one, self.START), self.START, 400000)
 		self.assertGreater((self.tmp / "log").stat().st_size, 2 << 24)
-		self.assertEqual((found.units, found.count[self.LOOP], found.count[self.START]), (800000, 800000, 2))
+		self.assertEqual((found.units, found.count[self.LOOP], found.count[self.START]),
+				 (800000, 800000, 2))
 
 	def test_too_few_rounds(self):
 		self.fails(EXIT_GUEST, "not enough rounds", insn_profile.count,
 			   self.log(self.START, self.LOOP), self.START, 1)
 
-	def test_earlier_try_is_no_marker(self):
+	def test_marker_of_an_earlier_try_does_not_count(self):
 		for name in ("mon", "exec.log", "console"):
 			(self.tmp / name).write_text("GO")
 		(self.tmp / "qemu.py").write_text(FAKE_QEMU)
-		log = insn_profile.record([sys.executable, str(self.tmp / "qemu.py")], str(self.tmp), "GO", self.START, timeout=20)
+		log = insn_profile.record([sys.executable, str(self.tmp / "qemu.py")],
+					  str(self.tmp), "GO", self.START, timeout=20)
 		self.assertEqual(insn_profile.count(log, self.START, 1).units, 4)
 
 	def test_growing_log_is_read_by_whole_lines(self):
@@ -227,22 +249,28 @@ class Profile(BenchCase):
 
 	def test_addresses_without_symbols(self):
 		symbols = insn_profile.SymbolMap(self.MAP)
-		self.assertEqual([symbols.name(a) for a in (0x400000, self.XEN_ADDR, self.LOOP, 0xfffffe0000000000)],
+		addresses = (0x400000, self.XEN_ADDR, self.LOOP, 0xfffffe0000000000)
+		self.assertEqual([symbols.name(a) for a in addresses],
 				 ["user", "xen", "loop", "unknown"])
 
 	def test_profiles_become_text_and_results(self):
-		item = {"kernel": "base", "guest": "xen", "bench": "mprotect", "case": "anon-4k", "pages": 512,
-			"units": 1024, "total": 30.0, "functions": {"loop": 20.0, "xen:f": 9.99, "tiny": 0.01},
-			"hypervisor": 9.99, "locked_per_pte": 1.0, "locked_per_call": 12.0, "entries": {"trap": 0.5}}
+		item = {"kernel": "base", "guest": "xen", "bench": "mprotect", "case": "anon-4k",
+			"pages": 512, "units": 1024, "total": 30.0,
+			"functions": {"loop": 20.0, "xen:f": 9.99, "tiny": 0.01},
+			"hypervisor": 9.99, "locked_per_pte": 1.0, "locked_per_call": 12.0,
+			"entries": {"trap": 0.5}}
 		text = by_function.text([item, {**item, "kernel": "series", "locked_per_pte": 0}])
 		self.assertRegex(text, r"20\.00\s+20\.00  loop")
 		self.assertRegex(text, r"0\.01\s+0\.01  functions below")
 		self.assertRegex(text, r"1\.00\s+0\.00  locked instructions of the kernel, per pte")
 		metrics = {r.metric: r.value for r in by_function.results([item])}
-		self.assertEqual(metrics, {"locked_per_pte": 1,
-					   "hypervisor_instructions_per_pte": 9.99, "traps_to_hypervisor_per_pte": 0.5})
-		old = [result("base", 300.0, "xen", 512), *by_function.results([{**item, "locked_per_pte": 7}])]
-		self.assertEqual(by_function.merged(old, [item]), [old[0], *by_function.results([item])])
+		self.assertEqual(metrics,
+				 {"locked_per_pte": 1, "hypervisor_instructions_per_pte": 9.99,
+				  "traps_to_hypervisor_per_pte": 0.5})
+		old = [result("base", 300.0, "xen", 512),
+		       *by_function.results([{**item, "locked_per_pte": 7}])]
+		self.assertEqual(by_function.merged(old, [item]),
+				 [old[0], *by_function.results([item])])
 
 
 class Balanced(HTMLParser):
@@ -275,8 +303,10 @@ class Balanced(HTMLParser):
 class Report(BenchCase):
 	"""Tables, plots, the page."""
 
-	RESULTS = [result(k, v * (1 + 9 / p), pages=p) for k, v in (("base", 355.0), ("series", 118.0), ("debian-6.1", 164.0))
-		   for p in (1, 16, 512, 4096)] + [result("base", 100.0, case="slow<er>"), result("series", 102.0, case="slow<er>")]
+	RESULTS = [*(result(k, v * (1 + 9 / p), pages=p)
+		     for k, v in (("base", 355.0), ("series", 118.0), ("debian-6.1", 164.0))
+		     for p in (1, 16, 512, 4096)),
+		   result("base", 100.0, case="slow<er>"), result("series", 102.0, case="slow<er>")]
 
 	def test_columns_and_ratio(self):
 		head, row = table.table(self.RESULTS[3:12:4]).splitlines()
@@ -284,7 +314,8 @@ class Report(BenchCase):
 		self.assertEqual(row.split()[-2], "0.332")
 
 	def test_missing_figures_are_dashes(self):
-		row = table.table([result("base", 3.0), result("series", 1.5), result("base", 2.0, pages=1)]).splitlines()[2]
+		row = table.table([result("base", 3.0), result("series", 1.5),
+				   result("base", 2.0, pages=1)]).splitlines()[2]
 		self.assertEqual(row.split()[-3:], ["2.0000", "-", "-"])
 
 	def test_large_ratios_stay_in_their_column(self):
@@ -294,38 +325,48 @@ class Report(BenchCase):
 	def test_worse_is_worse_by_more_than_noise(self):
 		self.assertEqual([r.case for r, _, _ in table.worse(self.RESULTS)], ["slow<er>"])
 		self.assertEqual(table.worse([result("base", 100.0), result("series", 100.9)]), [])
-		self.assertIn("slow<er> 4096 pages, instructions_per_pte: 100.0 -> 102.0 (+2.0 %)", report.text(self.RESULTS, {}))
+		self.assertIn("slow<er> 4096 pages, instructions_per_pte: 100.0 -> 102.0 (+2.0 %)",
+			      report.text(self.RESULTS, {}))
 
 	def test_log_ticks(self):
 		self.assertEqual(plot.log_ticks(90, 4000), [100, 200, 500, 1000, 2000])
 		self.assertEqual(plot.log_ticks(1, 100000), [10.0 ** d for d in range(6)])
 
 	def test_lines_stay_inside_and_labels_apart(self):
-		root = ET.fromstring(plot.lines("t", {"a": [(1, 2915), (262144, 900)], "b": [(2, 50), (4, 49), (8, 48)]}))
+		points = {"a": [(1, 2915), (262144, 900)], "b": [(2, 50), (4, 49), (8, 48)]}
+		root = ET.fromstring(plot.lines("t", points))
 		for line in root.iter("polyline"):
 			for point in line.get("points").split():
 				x, y = map(float, point.split(","))
-				self.assertTrue(0 <= x <= plot.WIDTH and 0 <= y <= plot.HEIGHT, point)
-		ticks = [float(t.get("x")) for t in root.iter("text") if float(t.get("y") or 0) == plot.HEIGHT - plot.BOTTOM + 15]
+				self.assertTrue(0 <= x <= plot.WIDTH and 0 <= y <= plot.HEIGHT,
+						point)
+		ticks = [float(t.get("x")) for t in root.iter("text")
+			 if float(t.get("y") or 0) == plot.HEIGHT - plot.BOTTOM + 15]
 		self.assertGreater(len(ticks), 2)
 		self.assertTrue(all(b - a > 30 for a, b in zip(ticks, ticks[1:])), ticks)
 
 	def test_bars_are_as_long_as_their_values(self):
-		root = ET.fromstring(plot.bars("t", {"base": {"a": 75, "b": 25}, "series": {"a": 50}}, ["a", "b"]))
-		self.assertEqual([round(float(r.get("width")) / (plot.WIDTH - 2), 2) for r in root.iter("rect")], [0.75, 0.25, 0.5])
+		stacks = {"base": {"a": 75, "b": 25}, "series": {"a": 50}}
+		root = ET.fromstring(plot.bars("t", stacks, ["a", "b"]))
+		self.assertEqual([round(float(r.get("width")) / (plot.WIDTH - 2), 2)
+				  for r in root.iter("rect")], [0.75, 0.25, 0.5])
 
 	def test_profile_segments_add_up(self):
 		functions = {f"f{i}": 10.0 - i for i in range(10)} | {"xen:x": 50.0, "user": 1.0}
-		item = {"kernel": "base", "functions": functions, "total": sum(functions.values()), "hypervisor": 50.0}
+		item = {"kernel": "base", "functions": functions, "total": sum(functions.values()),
+			"hypervisor": 50.0}
 		names, stacks = page.segments([item])
-		self.assertEqual((names[0], names[1], names[-1]), ("hypervisor", "f0", "rest of the kernel"))
+		self.assertEqual((names[0], names[1], names[-1]),
+				 ("hypervisor", "f0", "rest of the kernel"))
 		self.assertAlmostEqual(sum(stacks["base"].values()), item["total"])
 
 	def test_page_is_well_formed_and_self_contained(self):
 		facts = {"unit": "<instructions>", "machine": "a & b"}
-		profiles = [{"kernel": "base", "guest": "xen", "bench": "mprotect", "case": "anon-4k", "pages": 512,
-			     "functions": {"f": 3.0, "xen:g": 4.0}, "total": 7.0, "hypervisor": 4.0}]
-		checked = wall.verdicts({k: [{Noise.TIMED: 10.0 + i} for i in range(3)] for k in ("base", "series")})
+		profiles = [{"kernel": "base", "guest": "xen", "bench": "mprotect",
+			     "case": "anon-4k", "pages": 512, "functions": {"f": 3.0, "xen:g": 4.0},
+			     "total": 7.0, "hypervisor": 4.0}]
+		checked = wall.verdicts({k: [{Noise.TIMED: 10.0 + i} for i in range(3)]
+					 for k in ("base", "series")})
 		html = page.page(self.RESULTS, facts, profiles, checked)
 		parser = Balanced()
 		parser.feed(html)
@@ -380,14 +421,16 @@ class Progress(BenchCase):
 
 	def interrupt(self, number):
 		"""Interrupt a benchmark with signal @number; return (process, pid of its QEMU)."""
-		(self.tmp / "qemu").write_text(f"#!/bin/sh\necho $$ > {self.tmp}/pid\nexec sleep 100\n")
-		(self.tmp / "qemu").chmod(0o755)
-		folder = self.tmp / "build" / "bench"
-		folder.mkdir(parents=True, exist_ok=True)
-		(folder / "results.json").write_text("[\"old\"]")
+		qemu = self.tmp / "qemu"
+		qemu.write_text(f"#!/bin/sh\necho $$ > {self.tmp}/pid\nexec sleep 100\n")
+		qemu.chmod(0o755)
+		out = self.tmp / "build" / "bench"
+		out.mkdir(parents=True, exist_ok=True)
+		(out / "results.json").write_text("[\"old\"]")
 		(self.tmp / "pid").unlink(missing_ok=True)
-		proc = subprocess.Popen([sys.executable, "-c", INTERRUPTED], cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
-					env={**os.environ, "QEMU": str(self.tmp / "qemu")}, start_new_session=True,
+		proc = subprocess.Popen([sys.executable, "-c", INTERRUPTED], cwd=ROOT, text=True,
+					env={**os.environ, "QEMU": str(qemu)},
+					start_new_session=True, stdin=subprocess.DEVNULL,
 					stdout=subprocess.PIPE, stderr=subprocess.PIPE,
 					# A shell's background job has them ignored.
 					preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
@@ -417,6 +460,7 @@ class Progress(BenchCase):
 				status, errors, pid = self.interrupt(number)
 				self.assertEqual((status, errors), (130, "interrupted\n"))
 				self.gone(pid)
-				folder = self.tmp / "build" / "bench"
-				self.assertEqual((folder / "results.json").read_text(), "[\"old\"]")
-				self.assertFalse([p.name for p in folder.iterdir() if re.search(r"\.(new|old)$", p.name)])
+				out = self.tmp / "build" / "bench"
+				self.assertEqual((out / "results.json").read_text(), "[\"old\"]")
+				self.assertFalse([p.name for p in out.iterdir()
+						  if re.search(r"\.(new|old)$", p.name)])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of guests/deb.py that build no kernel: bad input, lost options, what lands and what stays."""
+"""Tests of guests/deb.py without a kernel: bad input, lost options, what lands and what stays."""
 import os
 import re
 import subprocess
@@ -13,7 +13,7 @@ from guests import deb
 from guests.kernel import read_fragments
 from tests.miniature import MAKEFILE, FakeCase
 
-# As much of the kernel's makefile as guests/deb.py uses; LOSES is an option that no configuration keeps.
+# As much of the kernel's makefile as guests/deb.py uses. No configuration keeps the option LOSES.
 PACKAGING = MAKEFILE + """
 LOSES = CONFIG_NONE
 .PHONY: x86_64_defconfig olddefconfig bindeb-pkg
@@ -39,7 +39,8 @@ class Deb(FakeCase):
 	def setUp(self):
 		super().setUp()
 		(self.linux / "Makefile").write_text(PACKAGING)
-		for name, text in (("scripts/kconfig/merge_config.sh", MERGE), *((n, "") for n in deb.UPSTREAM)):
+		for name, text in (("scripts/kconfig/merge_config.sh", MERGE),
+				   *((n, "") for n in deb.UPSTREAM)):
 			path = self.linux / name
 			path.parent.mkdir(parents=True, exist_ok=True)
 			path.write_text(text)
@@ -49,6 +50,7 @@ class Deb(FakeCase):
 			patch.start()
 			self.addCleanup(patch.stop)
 		self.final = self.tmp / "build" / "deb" / "base"
+		self.code = self.tmp / "build" / "base" / "linux" / "mm" / "code.c"
 
 	def fails(self, code, words, *args, function=deb.package):
 		with self.assertRaises(ToolError) as caught:
@@ -63,15 +65,17 @@ class Deb(FakeCase):
 
 	def test_packages_land_and_are_named_after_the_tree(self):
 		image, headers = deb.package("base")
-		commit = subprocess.run(["git", "-C", self.tmp / "build" / "linux", "rev-parse", "--short=12", "base"],
-					check=True, capture_output=True, text=True).stdout.strip()
-		self.assertEqual(image.name, f"linux-image-7.3.4-base_7.3.4+20260101-g{commit}_amd64.deb")
+		commit = subprocess.run(["git", "-C", self.tmp / "build" / "linux", "rev-parse",
+					 "--short=12", "base"], check=True, capture_output=True,
+					text=True).stdout.strip()
+		self.assertEqual(image.name,
+				 f"linux-image-7.3.4-base_7.3.4+20260101-g{commit}_amd64.deb")
 		self.assertEqual(sorted(self.final.iterdir()), sorted([image, headers]))
 		self.assertEqual(image.read_text(), "Thu Jan  1 00:00:00 UTC 2026 1767225600\n")
 
 	def test_changed_tree_is_told_from_the_commit(self):
 		deb.package("base")
-		(self.tmp / "build" / "base" / "linux" / "mm" / "code.c").write_text("int changed;\n")
+		self.code.write_text("int changed;\n")
 		self.assertTrue(deb.package("base")[0].name.endswith(".changed_amd64.deb"))
 		self.assertEqual(len(list(self.final.iterdir())), 2)
 
@@ -81,41 +85,47 @@ class Deb(FakeCase):
 		linked.write_text("")
 		deb.package("base")
 		self.assertTrue(linked.exists())
-		(self.tmp / "build" / "base" / "linux" / "mm" / "code.c").write_text("int changed;\n")
+		self.code.write_text("int changed;\n")
 		deb.package("base")
 		self.assertFalse(linked.exists())
 
 	def test_bad_input_is_refused_before_anything_is_made(self):
 		self.fails(EXIT_USAGE, "unknown kernel 'next': known are base series", "next")
 		self.fails(EXIT_USAGE, "DEB_CONFIG=/no/such is not a file", "base", "/no/such")
-		self.fails(EXIT_USAGE, "lacks CONFIG_X86_64=y", "base", self.config("CONFIG_ARM64=y\n"))
+		self.fails(EXIT_USAGE, "lacks CONFIG_X86_64=y", "base",
+			   self.config("CONFIG_ARM64=y\n"))
 		self.assertFalse((self.tmp / "build" / "linux").exists())
 
 	def test_program_hands_on_the_exit_code(self):
-		for env, words in (({"DEB_CONFIG": "/no/such"}, "is not a file"), ({"KERNEL": "next"}, "known are base")):
+		for env, words in (({"DEB_CONFIG": "/no/such"}, "is not a file"),
+				   ({"KERNEL": "next"}, "known are base")):
 			argv = [sys.executable, "-m", "guests.deb"]
-			done = subprocess.run(argv, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True,
-					      check=False)
+			done = subprocess.run(argv, cwd=ROOT, env={**os.environ, **env},
+					      capture_output=True, text=True, check=False)
 			self.assertEqual(done.returncode, EXIT_USAGE)
 			self.assertRegex(done.stderr, f"^error: .*{words}.*\n$")
 
 	def test_running_kernel_without_configuration_is_named(self):
 		with unittest.mock.patch.object(Path, "is_file", lambda _: False):
-			self.fails(EXIT_MISSING, f"neither /boot/config-{os.uname().release} nor /proc/config.gz",
+			self.fails(EXIT_MISSING,
+				   f"neither /boot/config-{os.uname().release} nor /proc/config.gz",
 				   function=deb.running_config)
 
 	def test_missing_tool_names_the_remedy(self):
 		with unittest.mock.patch.object(deb, "TOOLS", ("no-such-tool",)):
-			self.fails(EXIT_MISSING, "no-such-tool not found: run 'series/deps --deb'", "base")
+			self.fails(EXIT_MISSING, "no-such-tool not found: run 'series/deps --deb'",
+				   "base")
 
 	def test_lost_option_is_named(self):
 		text = (self.linux / "Makefile").read_text()
-		(self.linux / "Makefile").write_text(text.replace("LOSES = CONFIG_NONE", "LOSES = CONFIG_XEN_PV_DOM0"))
+		(self.linux / "Makefile").write_text(text.replace("LOSES = CONFIG_NONE",
+								  "LOSES = CONFIG_XEN_PV_DOM0"))
 		self.fails(EXIT_CONFIG, "CONFIG_XEN_PV_DOM0=y (is n)", "base")
 		self.assertFalse(self.final.exists())
 
 	def test_given_configuration_keeps_its_options_and_loses_keys(self):
-		given = self.config('CONFIG_X86_64=y\nCONFIG_OWN=m\nCONFIG_SYSTEM_TRUSTED_KEYS="some.pem"\n')
+		given = self.config("CONFIG_X86_64=y\nCONFIG_OWN=m\n"
+				    'CONFIG_SYSTEM_TRUSTED_KEYS="some.pem"\n')
 		deb.package("base", given)
 		text = (self.tmp / "build" / "base" / "obj-deb" / "obj" / ".config").read_text()
 		self.assertIn("CONFIG_OWN=m\n", text)
@@ -133,19 +143,21 @@ class Deb(FakeCase):
 			self.fails(EXIT_BUILD, "see ", "base")
 			self.assertEqual({p: p.read_text() for p in self.final.iterdir()}, before)
 		makefile.write_text(text)
-		with unittest.mock.patch.object(deb, "boot", unittest.mock.Mock(side_effect=ToolError("x", EXIT_GUEST))):
+		ends = unittest.mock.Mock(side_effect=ToolError("x", EXIT_GUEST))
+		with unittest.mock.patch.object(deb, "boot", ends):
 			self.fails(EXIT_GUEST, "x", "base")
 		self.assertEqual({p: p.read_text() for p in self.final.iterdir()}, before)
 
 	def test_module_comes_with_what_it_needs(self):
-		folder = self.tmp / "lib" / "modules" / "r"
+		modules = self.tmp / "lib" / "modules" / "r"
 		self.assertEqual(deb.pick_module(self.tmp, "r"), ("", []))
-		folder.mkdir(parents=True)
-		(folder / "modules.dep").write_text(LOADED)
+		modules.mkdir(parents=True)
+		(modules / "modules.dep").write_text(LOADED)
 		name, files = deb.pick_module(self.tmp, "r")
 		self.assertEqual(name, "xfs")
-		self.assertEqual([Path(guest).name for guest, _ in files], ["modules.dep", "xfs.ko", "crc.ko", "xor.ko"])
-		(folder / "modules.dep").write_text(LOADED.replace("xfs.ko:", "xfs.ko.xz:"))
+		self.assertEqual([Path(guest).name for guest, _ in files],
+				 ["modules.dep", "xfs.ko", "crc.ko", "xor.ko"])
+		(modules / "modules.dep").write_text(LOADED.replace("xfs.ko:", "xfs.ko.xz:"))
 		self.assertEqual(deb.pick_module(self.tmp, "r"), ("", []))
 
 	def test_fragments_ask_for_nothing_twice(self):

@@ -33,7 +33,8 @@ class Guests(FakeCase):
 	def console(self, script, timeout=20, may_warn=False, prefix=""):
 		log = self.tmp / "console.log"
 		with log.open("w") as f:
-			return qemu.Console(log, f, timeout, may_warn, prefix).watch(["/bin/sh", "-c", script])
+			console = qemu.Console(log, f, timeout, may_warn, prefix)
+			return console.watch(["/bin/sh", "-c", script])
 
 	def test_end_marker_is_success(self):
 		self.assertEqual(self.console(f"echo boot; echo '{MARKER} 0'").status, "ok")
@@ -42,20 +43,21 @@ class Guests(FakeCase):
 		result = self.console(f"echo '{MARKER} 3'")
 		self.assertEqual((result.status, result.reason), ("failed", "job status 3"))
 
-	def test_exit_without_marker_is_no_success(self):
+	def test_exit_without_marker_is_not_a_success(self):
 		self.assertEqual(self.console("echo boot; exit 0").status, "died")
 
-	def test_echoed_marker_is_no_success(self):
+	def test_echoed_marker_is_not_a_success(self):
 		self.assertEqual(self.console(f"echo '+ echo {MARKER} 0'").status, "died")
 
 	def test_bad_lines_end_the_run_at_once(self):
 		for line in ("Kernel panic - not syncing: Attempted to kill init!",
-			     "WARNING: CPU: 0 PID: 1 at mm/x.c:1", "BUG: sleeping function called from",
+			     "WARNING: CPU: 0 PID: 1 at mm/x.c:1",
+			     "BUG: sleeping function called from",
 			     "Oops: general protection fault, probably for", "Call Trace:",
 			     "BUG: KASAN: use-after-free in x", "UBSAN: shift-out-of-bounds in x",
 			     "WARNING: possible circular locking dependency detected",
-			     "1 of 2 multicall(s) failed: cpu 0",
-			     "(XEN) Panic on CPU 0:", "(XEN) Hardware Dom0 crashed: rebooting machine",
+			     "1 of 2 multicall(s) failed: cpu 0", "(XEN) Panic on CPU 0:",
+			     "(XEN) Hardware Dom0 crashed: rebooting machine",
 			     "INFO: task kthreadd:2 blocked for more than 120 seconds."):
 			with self.subTest(line):
 				result = self.console(f"echo '{line}'; echo rest; sleep 60")
@@ -64,11 +66,13 @@ class Guests(FakeCase):
 				self.assertLess(result.seconds, 20)
 
 	def test_healthy_lines_pass(self):
-		self.assertEqual(self.console("echo '(XEN) *** Serial input to DOM0'; echo 'Spectre: mitigations off';"
+		self.assertEqual(self.console("echo '(XEN) *** Serial input to DOM0'; "
+					      "echo 'Spectre: mitigations off'; "
 					      f"echo '{MARKER} 0'").status, "ok")
 
 	def test_warning_may_be_allowed(self):
-		self.assertEqual(self.console(f"echo 'WARNING: x'; echo '{MARKER} 0'", may_warn=True).status, "ok")
+		self.assertEqual(self.console(f"echo 'WARNING: x'; echo '{MARKER} 0'",
+					      may_warn=True).status, "ok")
 
 	def test_hang_ends_at_the_limit(self):
 		result = self.console("echo booting; sleep 60", timeout=1)
@@ -77,43 +81,52 @@ class Guests(FakeCase):
 		self.fails(EXIT_HANG, str(self.tmp / "console.log"), result.require)
 
 	def test_failure_names_the_log(self):
-		self.fails(EXIT_GUEST, str(self.tmp / "console.log"), self.console("exit 1").require)
+		self.fails(EXIT_GUEST, str(self.tmp / "console.log"),
+			   self.console("exit 1").require)
 
 	def nested(self, script):
 		return self.console(script, prefix="guest| ")
 
 	def test_guest_in_a_guest_is_judged_by_its_own_lines(self):
-		result = self.nested(f"echo boot; echo 'guest| KTAP version 1'; echo 'guest| {MARKER} 0'")
-		self.assertEqual((result.status, result.lines), ("ok", ["KTAP version 1", f"{MARKER} 0"]))
+		result = self.nested("echo boot; echo 'guest| KTAP version 1'; "
+				     f"echo 'guest| {MARKER} 0'")
+		self.assertEqual((result.status, result.lines),
+				 ("ok", ["KTAP version 1", f"{MARKER} 0"]))
 		self.assertEqual(result.console[0], "boot")
 		result = self.nested(f"echo 'guest| {MARKER} 3'; echo '{MARKER} 0'")
 		self.assertEqual((result.status, result.reason), ("failed", "job status 3"))
 		result = self.nested("echo 'guest| Kernel panic - not syncing: x'; sleep 60")
-		self.assertEqual((result.status, result.reason), ("warned", "Kernel panic - not syncing: x"))
+		self.assertEqual((result.status, result.reason),
+				 ("warned", "Kernel panic - not syncing: x"))
 
-	def test_end_of_the_machine_around_a_guest_is_no_success(self):
+	def test_end_of_the_machine_around_a_guest_is_not_a_success(self):
 		result = self.nested(f"echo 'dom0: xl create failed'; echo '{MARKER} 0'; sleep 60")
 		self.assertEqual(result.status, "failed")
 		self.assertIn("ended first", result.reason)
 		for line in ("WARNING: CPU: 0 PID: 1 at mm/x.c:1", "(XEN) Panic on CPU 0:"):
 			with self.subTest(line):
-				self.assertEqual(self.nested(f"echo '{line}'; sleep 60").status, "warned")
+				self.assertEqual(self.nested(f"echo '{line}'; sleep 60").status,
+						 "warned")
 
 	def test_what_runs_in_what(self):
 		around = nested.Host("outer", "outer-initrd", "x=1")
 		os.environ.update(QEMU="/bin/true", XEN=sys.executable)
-		line = " ".join(qemu.Guest("domU", "k", "i", accel="tcg", host=around).command("shell"))
+		guest = qemu.Guest("domU", "k", "i", accel="tcg", host=around)
+		line = " ".join(guest.command("shell"))
 		self.assertRegex(line, "-initrd outer console=hvc0 panic=-1 x=1 shell,outer-initrd")
 		self.assertIn("-smap", line)
 		self.assertNotIn("+svm", line)
 		for kind, words in (("pvh", "-kernel .*/xen-given .*outer console=hvc0"),
-				    ("kvm", "-kernel outer -initrd outer-initrd -append console=ttyS0 no_timer_check panic=-1 x=1")):
-			line = " ".join(qemu.Guest(kind, "k", "i", accel="tcg", host=around).command())
+				    ("kvm", "-kernel outer -initrd outer-initrd "
+					    "-append console=ttyS0 no_timer_check panic=-1 x=1")):
+			guest = qemu.Guest(kind, "k", "i", accel="tcg", host=around)
+			line = " ".join(guest.command())
 			self.assertRegex(line, words)
 			self.assertIn("+svm", line)
 
 	def test_unknown_values_are_refused_with_the_known(self):
-		self.fails(EXIT_USAGE, "known are bare xen domU pvh kvm", qemu.Guest, "bear", "k", "i")
+		self.fails(EXIT_USAGE, "known are bare xen domU pvh kvm",
+			   qemu.Guest, "bear", "k", "i")
 		self.fails(EXIT_USAGE, "known are bare xen domU pvh kvm um", kunit, "arm")
 		self.fails(EXIT_USAGE, "known are base series", kernel.source, "next")
 		self.fails(EXIT_USAGE, "known are", kernel.build, "base", "fat")
@@ -127,7 +140,8 @@ class Guests(FakeCase):
 				    ("initramfs", lambda *_: "initrd")):
 			self.addCleanup(setattr, qemu, name, getattr(qemu, name))
 			setattr(qemu, name, value)
-		for script, want in (("sleep 60", "tcg"), ("echo KVM internal error; sleep 60", "tcg"),
+		for script, want in (("sleep 60", "tcg"),
+				     ("echo KVM internal error; sleep 60", "tcg"),
 				     (f"echo '{MARKER} 0'", "kvm")):
 			with self.subTest(script):
 				os.environ["QEMU"] = str(self.tmp / "qemu")
@@ -162,7 +176,8 @@ class Guests(FakeCase):
 		for _, path in libraries.host_libraries("/bin/ls"):
 			(index / Path(path).name).symlink_to(path)
 		(index / libraries.UNNAMED).symlink_to("/bin/true")
-		names = [Path(guest).name for guest, _ in libraries.libraries(["/bin/ls"], self.tmp)]
+		names = [Path(guest).name
+			 for guest, _ in libraries.libraries(["/bin/ls"], self.tmp)]
 		self.assertEqual(sorted({*names, libraries.UNNAMED}), names)
 		self.assertIn("libc.so.6", names)
 
@@ -176,7 +191,8 @@ class Guests(FakeCase):
 		self.assertEqual(libraries.firmware("bios.bin"), self.tmp / "bios.bin")
 
 	def test_apt_dependencies_are_read(self):
-		text = "Package: a\nVersion: 1\nDepends: libb (>= 2), c:any | d, libe1\n\nPackage: libb\n"
+		text = "Package: a\nVersion: 1\nDepends: libb (>= 2), c:any | d, libe1\n\n" \
+		       "Package: libb\n"
 		self.assertEqual(apt.depends(text), {"a": ["libb", "c", "libe1"], "libb": []})
 
 	def test_given_xen_is_unpacked(self):
@@ -184,7 +200,8 @@ class Guests(FakeCase):
 		self.assertEqual(xen.hypervisor().read_bytes(), Path(sys.executable).read_bytes())
 
 	def test_lost_config_option_is_named(self):
-		(self.tmp / "a.config").write_text("CONFIG_X=y\n# CONFIG_Y is not set\nCONFIG_Z=\"s\"\n")
+		fragment = self.tmp / "a.config"
+		fragment.write_text("CONFIG_X=y\n# CONFIG_Y is not set\nCONFIG_Z=\"s\"\n")
 		wanted = kernel.read_fragments(["a"], self.tmp)
 		self.assertEqual(wanted, {"CONFIG_X": "y", "CONFIG_Y": "n", "CONFIG_Z": '"s"'})
 		dotconfig = self.tmp / "dotconfig"
@@ -205,12 +222,15 @@ class Guests(FakeCase):
 	def test_stray_line_in_ktap_header_is_dropped(self):
 		header = ["KTAP version 1", "1..1", "    KTAP version 1"]
 		rest = ["    # Subtest: s", "    1..1", "noise", "    ok 1 a", "ok 1 s"]
-		self.assertEqual(list(without_strays([*header, "Freeing initrd memory: 1424K", "x", *rest])),
+		self.assertEqual(list(without_strays([*header, "Freeing initrd memory: 1424K", "x",
+						      *rest])),
 				 [*header, *rest])
 
 	def test_kunit_results_are_counted_by_case(self):
-		report = {"test_cases": [], "sub_groups": [{"name": "s", "sub_groups": [], "test_cases": [
-			{"name": "a", "status": "PASS"}, {"name": "b", "status": "FAIL"}]}]}
+		report = {"test_cases": [],
+			  "sub_groups": [{"name": "s", "sub_groups": [],
+					  "test_cases": [{"name": "a", "status": "PASS"},
+							 {"name": "b", "status": "FAIL"}]}]}
 		self.assertEqual(list(cases(report)), [("s.a", "PASS"), ("s.b", "FAIL")])
 
 
@@ -222,9 +242,11 @@ class Results(FakeCase):
 
 	def test_lines_become_results(self):
 		lines = ["noise", self.LINE, self.LINE.replace("ns_per_pte", "cycles_per_pte")]
-		self.assertEqual([r.as_object() for r in counted(parse(lines, "base", "bare"))], [
-			{"kernel": "base", "guest": "bare", "bench": "mprotect", "case": "anon-4k", "pages": 512,
-			 "metric": "instructions_per_pte", "value": 101.25, "min": 100.5, "max": 102.5, "runs": 9}])
+		self.assertEqual([r.as_object() for r in counted(parse(lines, "base", "bare"))],
+				 [{"kernel": "base", "guest": "bare", "bench": "mprotect",
+				   "case": "anon-4k", "pages": 512,
+				   "metric": "instructions_per_pte", "value": 101.25, "min": 100.5,
+				   "max": 102.5, "runs": 9}])
 
 	def test_table_has_base_series_and_ratio(self):
 		results = counted(parse([self.LINE], "base", "xen")

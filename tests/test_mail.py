@@ -19,8 +19,8 @@ grep -q thirtieth "$5" &&
 echo 'linux-mm@kvack.org (open list:MEMORY (A, B))'
 """
 RESULTS = [{"kernel": kernel, "guest": "bare", "bench": "mprotect", "case": "anon-4k", "pages": 16,
-	    "metric": "instructions_per_pte", "value": value} for kernel, value in (("base", 524.29),
-										     ("series", 290.63))]
+	    "metric": "instructions_per_pte", "value": value}
+	   for kernel, value in (("base", 524.29), ("series", 290.63))]
 
 
 class Refusals:
@@ -51,9 +51,9 @@ class Mail(Refusals, FakeCase):
 		(self.root / "patches" / "1-topic" / "cover.txt").write_text(text)
 
 	def mails(self):
-		folder = mail.make_mails(None, self.root) / "1-topic"
+		mails = mail.make_mails(None, self.root) / "1-topic"
 		return [email.message_from_bytes(p.read_bytes(), policy=email.policy.default)
-			for p in sorted(folder.iterdir())]
+			for p in sorted(mails.iterdir())]
 
 	def test_cover_letter_and_numbers(self):
 		cover, first, second = self.mails()
@@ -70,7 +70,8 @@ class Mail(Refusals, FakeCase):
 		cover, first, second = self.mails()
 		self.assertEqual(first["To"], "Änne Maintainer <m@example.org>")
 		self.assertEqual(first["Cc"], '"R. E. Viewer" <r@example.org>, linux-mm@kvack.org')
-		self.assertEqual(second["To"], "Änne Maintainer <m@example.org>, Both <b@example.org>")
+		self.assertEqual(second["To"],
+				 "Änne Maintainer <m@example.org>, Both <b@example.org>")
 		self.assertEqual(cover["To"], second["To"])
 		self.assertEqual(cover["Cc"], first["Cc"])
 		raw = (self.tmp / "build" / "mail" / "1-topic.mbox").read_bytes()
@@ -90,10 +91,12 @@ class Mail(Refusals, FakeCase):
 		self.assertIn("\nSigned-off-by: Sénder <s@example.org>\n---\n", text)
 
 	def test_sender_must_be_known(self):
-		for variable, key in (("GIT_COMMITTER_NAME", "user.name"), ("GIT_COMMITTER_EMAIL", "user.email")):
+		for variable, key in (("GIT_COMMITTER_NAME", "user.name"),
+				      ("GIT_COMMITTER_EMAIL", "user.email")):
 			with self.subTest(key):
 				saved = os.environ.pop(variable)
-				self.refused(f"no {key} for the Signed-off-by", mail.make_mails, None, self.root)
+				self.refused(f"no {key} for the Signed-off-by", mail.make_mails,
+					     None, self.root)
 				self.assertFalse((self.tmp / "build" / "mail").exists())
 				os.environ[variable] = saved
 		git(self.root, "init", "-q")
@@ -102,18 +105,21 @@ class Mail(Refusals, FakeCase):
 		self.assertEqual(mail.identity(self.root), ("Sénder", "config@example.org"))
 
 	def test_settings_of_the_sender_change_nothing(self):
-		(self.tmp / ".gitconfig").write_text("[format]\n\tsubjectPrefix = X\n\tattach\n\tcc = x@example.org\n")
-		self.assertEqual(self.mails()[1]["Subject"], "[PATCH 1/2] mm: rename the fifth line")
+		config = self.tmp / ".gitconfig"
+		config.write_text("[format]\n\tsubjectPrefix = X\n\tattach\n\tcc = x@example.org\n")
+		self.assertEqual(self.mails()[1]["Subject"],
+				 "[PATCH 1/2] mm: rename the fifth line")
 		self.assertNotIn("x@example.org", self.mails()[1]["Cc"])
 
 	def test_mbox_applies_with_git_am(self):
-		folder = mail.make_mails(None, self.root)
+		mails = mail.make_mails(None, self.root)
 		git(self.linux, "init", "-q")
 		git(self.linux, "add", "-A", "-f")
 		git(self.linux, "commit", "-qm", "base")
-		git(self.linux, "am", "-q", "--empty=drop", str(folder / "1-topic.mbox"))
+		git(self.linux, "am", "-q", "--empty=drop", str(mails / "1-topic.mbox"))
 		tree = self.tmp / "build" / "linux"
-		self.assertEqual(git(self.linux, "rev-parse", "HEAD^{tree}"), git(tree, "rev-parse", "HEAD^{tree}"))
+		self.assertEqual(git(self.linux, "rev-parse", "HEAD^{tree}"),
+				 git(tree, "rev-parse", "HEAD^{tree}"))
 
 	def test_base_from_git_is_named_by_its_commit(self):
 		git(self.linux, "init", "-q")
@@ -121,7 +127,8 @@ class Mail(Refusals, FakeCase):
 		git(self.linux, "commit", "-qm", "base")
 		head = git(self.linux, "rev-parse", "HEAD").strip()
 		self.assertIn(f"\nbase-commit: {head}\n", self.mails()[0].get_content())
-		(self.linux / "mm" / "code.c").write_text((self.linux / "mm" / "code.c").read_text() + "int x;\n")
+		code = self.linux / "mm" / "code.c"
+		code.write_text(code.read_text() + "int x;\n")
 		self.assertIn("\nbase: Linux 7.3.4\n", self.mails()[0].get_content())
 
 	def test_rfc_and_second_version_with_range_diff(self):
@@ -142,8 +149,10 @@ class Mail(Refusals, FakeCase):
 		self.assertNotIn("Range-diff", first.get_content())
 
 	def test_bad_input_is_refused(self):
-		self.refused("unknown topic '9-x': known are 1-topic", mail.make_mails, "9-x", self.root)
-		for text in ("mm: no empty line\nText.\n", "[RFX] mm: cover\n\nText.\n", "mm: cover\n"):
+		self.refused("unknown topic '9-x': known are 1-topic", mail.make_mails, "9-x",
+			     self.root)
+		for text in ("mm: no empty line\nText.\n", "[RFX] mm: cover\n\nText.\n",
+			     "mm: cover\n"):
 			with self.subTest(text):
 				self.cover(text)
 				self.refused("is malformed", mail.make_mails, None, self.root)
@@ -151,12 +160,12 @@ class Mail(Refusals, FakeCase):
 		self.refused("cover.txt is missing", mail.make_mails, None, self.root)
 
 	def test_failure_keeps_the_mails_of_before(self):
-		folder = mail.make_mails(None, self.root)
-		before = (folder / "1-topic.mbox").read_bytes()
+		mails = mail.make_mails(None, self.root)
+		before = (mails / "1-topic.mbox").read_bytes()
 		self.cover("mm: cover\n\n{bare:16:base}\n")
 		self.refused("results.json is missing", mail.make_mails, None, self.root)
-		self.assertEqual(before, (folder / "1-topic.mbox").read_bytes())
-		self.assertEqual(len(list((folder / "1-topic").iterdir())), 3)
+		self.assertEqual(before, (mails / "1-topic.mbox").read_bytes())
+		self.assertEqual(len(list((mails / "1-topic").iterdir())), 3)
 
 
 class Figures(Refusals, FakeCase):
@@ -173,8 +182,10 @@ class Figures(Refusals, FakeCase):
 
 	def test_figures_come_from_the_results(self):
 		self.assertEqual(self.fill("{bare:16:base} and {bare:16:series}"), "524 and 291")
-		self.assertEqual(self.fill("[{bare:16:base|8}] [{:16:base|8.1}]"), "[     524] [   524.3]")
-		self.assertEqual(self.fill("{bare/mprotect/anon-4k/instructions_per_pte:16:ratio}"), "0.554")
+		self.assertEqual(self.fill("[{bare:16:base|8}] [{:16:base|8.1}]"),
+				 "[     524] [   524.3]")
+		self.assertEqual(self.fill("{bare/mprotect/anon-4k/instructions_per_pte:16:ratio}"),
+				 "0.554")
 
 	def test_other_braces_stay(self):
 		for text in ("__task_lazy_mmu_mode_{pause,resume}()", "{ a: b: c }", "{a:b}", "{}"):
@@ -183,8 +194,10 @@ class Figures(Refusals, FakeCase):
 	def test_missing_figures_are_refused_with_what_is_known(self):
 		for text, words in (("{xen:16:base}", "guest 'xen' is unknown, known are bare"),
 				    ("{bare:17:base}", "pages '17' is unknown, known are 16"),
-				    ("{bare:16:best}", "kernel 'best' is unknown, known are base series"),
-				    ("{bare/fork:16:ratio}", "bench 'fork' is unknown, known are mprotect"),
+				    ("{bare:16:best}",
+				     "kernel 'best' is unknown, known are base series"),
+				    ("{bare/fork:16:ratio}",
+				     "bench 'fork' is unknown, known are mprotect"),
 				    ("{a/b/c/d/e:16:base}", "bad placeholder")):
 			with self.subTest(text):
 				self.refused(words, self.fill, text)
@@ -193,7 +206,8 @@ class Figures(Refusals, FakeCase):
 		self.assertEqual(self.fill("none needed"), "none needed")
 
 	def test_kernels_are_compared(self):
-		for kernel, says in (("series/base", "0.554"), ("base/series|0.2", "1.80"), ("base+%series|0.1", "80.4"),
+		for kernel, says in (("series/base", "0.554"), ("base/series|0.2", "1.80"),
+				     ("base+%series|0.1", "80.4"),
 				     ("series-%base|0.1", "44.6")):
 			self.assertEqual(self.fill(f"{{:16:{kernel}}}"), says)
 		self.assertEqual(self.fill("{bare&/mprotect:16:base|0.2}"), "1048.58")
@@ -231,19 +245,27 @@ After, {bare:16:base}.
 	def test_malformed_tables_are_refused(self):
 		row = "  x | bare:16\n"
 		for first, body, words in (
-				("kernels=base", row, "width= is missing"), ("width=9", row, "kernels= is missing"),
+				("kernels=base", row, "width= is missing"),
+				("width=9", row, "kernels= is missing"),
 				("kernels=base width=9 height=1", row, "unknown option 'height'"),
 				("kernels=base width=big", row, "width=big is not a number"),
-				("kernels=base width=9 digits=-1", row, "digits=-1 is not a number"),
+				("kernels=base width=9 digits=-1", row,
+				 "digits=-1 is not a number"),
 				("kernels=base width=9", "\n", "no rows"),
-				("kernels=base width=3", row, "row 'x | bare:16': '524' does not fit into width=3"),
-				("kernels=base width=9", "  x | bare\n", "'bare' is neither place:pages nor quoted"),
-				("kernels=base width=9", '  x | "a" "b"\n', "has 2 words for 1 columns"),
+				("kernels=base width=3", row,
+				 "row 'x | bare:16': '524' does not fit into width=3"),
+				("kernels=base width=9", "  x | bare\n",
+				 "'bare' is neither place:pages nor quoted"),
+				("kernels=base width=9", '  x | "a" "b"\n',
+				 "has 2 words for 1 columns"),
 				("kernels=base width=9", '  x | "a\n', "a quote has no end"),
-				("kernels=base width=9", '  x | "much too long"\n', "does not fit into"),
+				("kernels=base width=9", '  x | "much too long"\n',
+				 "does not fit into"),
 				("kernels=next width=9", row, "kernel 'next' is unknown"),
-				("kernels=base width=9", "  x | xen:16\n", "guest 'xen' is unknown"),
-				("kernels=base width=9", f"  {'x' * 70} | :16\n", "has 81 columns, 76 is the most")):
+				("kernels=base width=9", "  x | xen:16\n",
+				 "guest 'xen' is unknown"),
+				("kernels=base width=9", f"  {'x' * 70} | :16\n",
+				 "has 81 columns, 76 is the most")):
 			with self.subTest(words):
 				self.refused(words, self.fill, f"{{table {first}\n{body}}}\n")
 		self.refused("has no end", self.fill, "{table kernels=base width=9\n  x | :16\n")
@@ -254,11 +276,12 @@ After, {bare:16:base}.
 			self.assertFalse(figures.has_figures(text), cover)
 
 	def test_make_series_fills_the_cover_letter(self):
-		(self.root / "patches" / "1-topic" / "cover.txt").write_text("mm: x\n\n{bare:16:base}\n")
+		cover = self.root / "patches" / "1-topic" / "cover.txt"
+		cover.write_text("mm: x\n\n{bare:16:base}\n")
 		text = (assemble(self.root) / "1-topic" / "cover-letter.txt").read_text()
 		self.assertEqual(text, "mm: x\n\n524\n")
 
 	def test_the_program_reads_standard_input(self):
-		done = subprocess.run(["python3", "-m", "series.figures"], input="plain {x}\n", text=True,
-				      capture_output=True, check=False)
+		done = subprocess.run(["python3", "-m", "series.figures"], input="plain {x}\n",
+				      text=True, capture_output=True, check=False)
 		self.assertEqual((done.returncode, done.stdout), (0, "plain {x}\n"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of common/result.py: the dialect of the programs' lines, and the files that keep results."""
+"""Tests of common/result.py: the dialect of the programs' lines, and the files of results."""
 import dataclasses
 import json
 import os
@@ -35,27 +35,34 @@ class Lines(ResultCase):
 	"""What programs print."""
 
 	def test_parse_takes_result_lines_only(self):
-		found = parse(["noise", line(), "  " + line(2) + "\r\n", "# results differ", "result x"], "base", "xen")
-		self.assertEqual(found, [Result("base", "xen", "mprotect", "anon-4k", 512, "ns_per_pte", 480.0, 400.0, 600.0, 9, n)
-					 for n in (1, 2)])
+		found = parse(["noise", line(), "  " + line(2) + "\r\n", "# results differ",
+			       "result x"], "base", "xen")
+		self.assertEqual(found,
+				 [Result("base", "xen", "mprotect", "anon-4k", 512, "ns_per_pte",
+					 480.0, 400.0, 600.0, 9, n) for n in (1, 2)])
 		self.assertEqual(found[0].row, Row("xen", "mprotect", "anon-4k", 512, "ns_per_pte"))
 
 	def test_threads_may_be_left_out(self):
-		self.assertEqual(parse([line().replace(" threads=1", "")], "base", "xen"), parse([line()], "base", "xen"))
+		self.assertEqual(parse([line().replace(" threads=1", "")], "base", "xen"),
+				 parse([line()], "base", "xen"))
 
 	def test_other_dialects_are_refused(self):
-		for old, new, says in (("median=480.00", "value=480.00", "no median="), (" max=600.00", "", "no max="),
-				       ("pages=512", "pages=many", "many"), ("runs=9", "runs", "runs"),
+		for old, new, says in (("median=480.00", "value=480.00", "no median="),
+				       (" max=600.00", "", "no max="),
+				       ("pages=512", "pages=many", "many"),
+				       ("runs=9", "runs", "runs"),
 				       ("median=480.00", "median=", "float")):
 			with self.subTest(new):
 				self.assertIn(old, line())
-				self.fails(EXIT_GUEST, says, parse, [line().replace(old, new)], "base", "xen")
+				self.fails(EXIT_GUEST, says, parse, [line().replace(old, new)],
+					   "base", "xen")
 		self.fails(EXIT_GUEST, "no bench=", parse, ["# result"], "base", "xen")
 
 	def test_counted_time_is_instructions(self):
 		metrics = ("ns_per_pte", "cycles_per_pte", "instructions_per_pte", "exits_per_page")
 		found = counted(parse([line(metric=m) for m in metrics], "base", "bare"))
-		self.assertEqual([r.metric for r in found], ["instructions_per_pte", "exits_per_page"])
+		self.assertEqual([r.metric for r in found],
+				 ["instructions_per_pte", "exits_per_page"])
 
 	def test_threads_share_the_cpu(self):
 		found, = counted(parse([line(4)], "base", "bare"))
@@ -75,7 +82,8 @@ class Files(ResultCase):
 
 	def test_what_is_not_known_is_not_written(self):
 		bare = Result("base", "xen", "b", "c", 1, "m", 2)
-		self.assertEqual(list(bare.as_object()), ["kernel", "guest", "bench", "case", "pages", "metric", "value"])
+		self.assertEqual(list(bare.as_object()),
+				 ["kernel", "guest", "bench", "case", "pages", "metric", "value"])
 		full = dataclasses.replace(bare, min=1, max=3, runs=9, threads=2)
 		path = self.tmp / "r.json"
 		path.write_text(dump([bare, full]))
@@ -90,21 +98,25 @@ class Files(ResultCase):
 		good = Result("base", "xen", "b", "c", 1, "m", 2).as_object()
 		path = self.tmp / "r.json"
 		self.fails(EXIT_USAGE, "is missing: 'make bench'", load, path)
-		for text, says in (("{", "holds no results"), ("{}", "no list of objects"), ("[1]", "no list of objects"),
+		for text, says in (("{", "holds no results"), ("{}", "no list of objects"),
+				   ("[1]", "no list of objects"),
 				   (json.dumps([{**good, "speed": 1}]), "unknown field speed"),
 				   (json.dumps([{**good, "value": "2"}]), "value is '2'"),
 				   (json.dumps([{**good, "pages": True}]), "pages is True"),
-				   (json.dumps([{k: v for k, v in good.items() if k != "case"}]), "no case")):
+				   (json.dumps([{k: v for k, v in good.items() if k != "case"}]),
+				    "no case")):
 			with self.subTest(says):
 				path.write_text(text)
 				self.fails(EXIT_USAGE, says, load, path)
 
 	def test_select_and_one(self):
-		results = [Result(k, "xen", "b", "c", p, "m", p) for k in ("base", "series") for p in (1, 16)]
+		results = [Result(k, "xen", "b", "c", p, "m", p) for k in ("base", "series")
+			   for p in (1, 16)]
 		self.assertEqual(select(results, kernel="series", pages=16), results[3:])
 		self.assertEqual(select(results, guest="bare"), [])
 		self.assertIs(one(results, pages=16, kernel="base"), results[1])
-		self.fails(EXIT_USAGE, "no figure for pages=4 kernel=base: pages '4' is unknown, known are 1 16",
+		self.fails(EXIT_USAGE, "no figure for pages=4 kernel=base: "
+				       "pages '4' is unknown, known are 1 16",
 			   one, results, pages=4, kernel="base")
 
 
@@ -133,35 +145,42 @@ class Programs(ResultCase):
 	"""What the C programs print is what is parsed."""
 
 	def timed(self, wanted, sleep_us):
-		"""Compile and run a program on timed_runs.h; return (its only result, its other lines)."""
+		"""Run a program on timed_runs.h; return its only result and its other lines."""
 		(self.tmp / "timed.c").write_text(TIMED)
-		folder = ROOT / "tools" / "testing" / "selftests" / "mm"
-		run(["gcc", "-Wall", "-Werror", f"-I{folder}", "-o", self.tmp / "timed", self.tmp / "timed.c"])
+		headers = ROOT / "tools" / "testing" / "selftests" / "mm"
+		run(["gcc", "-Wall", "-Werror", f"-I{headers}", "-o", self.tmp / "timed",
+		     self.tmp / "timed.c"])
 		lines = run([self.tmp / "timed", wanted, sleep_us]).stdout.splitlines()
 		found, = parse(lines, "k", "g")
 		return found, lines[1:]
 
 	def test_timed_runs(self):
 		found, rest = self.timed(4, 0)
-		self.assertEqual(found, Result("k", "g", "b", "c", 512, "ns_per_pte", 8.5, 7, 10, 4, 2))
+		self.assertEqual(found,
+				 Result("k", "g", "b", "c", 512, "ns_per_pte", 8.5, 7, 10, 4, 2))
 		self.assertEqual(rest, ["loops 64 2 1"])
 		self.assertEqual(self.timed(0, 0)[0].runs, 9)
 		self.assertEqual(self.timed(0, 60000)[0].runs, 3)
 
 	def test_every_program_prints_the_keys(self):
-		for name in ("mm/timed_runs.h", "mm/mprotect_workload.c", "kvm/x86/change_pte_perf_test.c"):
+		for name in ("mm/timed_runs.h", "mm/mprotect_workload.c",
+			     "kvm/x86/change_pte_perf_test.c"):
 			text = (ROOT / "tools" / "testing" / "selftests" / name).read_text()
-			calls = "".join(re.findall(r'printf\(("# result [^;]*;\s*printf\([^;]*;)', text))
+			calls = "".join(re.findall(r'printf\(("# result [^;]*;\s*printf\([^;]*;)',
+						   text))
 			with self.subTest(name):
-				self.assertEqual([k for k in KEYS if f" {k}=" not in calls.replace("(\"", " ")], [])
+				calls = calls.replace("(\"", " ")
+				self.assertEqual([k for k in KEYS if f" {k}=" not in calls], [])
 
 	def test_a_changed_header_makes_a_program_anew(self):
 		source, header = self.tmp / "p.c", self.tmp / "p.h"
-		source.write_text('#include <stdio.h>\n#include "p.h"\nint main(void) { puts(TEXT); return 0; }\n')
+		source.write_text('#include <stdio.h>\n#include "p.h"\n'
+				  "int main(void) { puts(TEXT); return 0; }\n")
 		header.write_text('#define TEXT "old"\n')
 		out = compile_static(source, "p", headers=(header,))
 		self.assertEqual(run([out]).stdout, "old\n")
 		header.write_text('#define TEXT "new"\n')
 		later = out.stat().st_mtime + 1
 		os.utime(header, (later, later))
-		self.assertEqual(run([compile_static(source, "p", headers=(header,))]).stdout, "new\n")
+		self.assertEqual(run([compile_static(source, "p", headers=(header,))]).stdout,
+				 "new\n")

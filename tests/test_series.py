@@ -25,14 +25,15 @@ class Base(FakeCase):
 		self.assertIn(words, str(caught.exception))
 		self.assertNotIn("\n", str(caught.exception))
 
-	def test_linux_that_is_no_kernel_is_refused(self):
+	def test_linux_that_is_not_a_kernel_is_refused(self):
 		os.environ["LINUX"] = str(self.tmp)
 		self.fails(EXIT_USAGE, "not a kernel tree", base.ensure_base)
 		self.assertFalse((self.tmp / "build" / "linux").exists())
 
 	def test_linux_of_another_version_is_refused(self):
 		makefile = self.linux / "Makefile"
-		makefile.write_text(makefile.read_text().replace("PATCHLEVEL = 3", "PATCHLEVEL = 2"))
+		makefile.write_text(makefile.read_text().replace("PATCHLEVEL = 3",
+								 "PATCHLEVEL = 2"))
 		self.fails(EXIT_USAGE, "is Linux 7.2.4", base.ensure_base)
 
 	def test_any_stable_release_is_taken(self):
@@ -60,9 +61,9 @@ class Base(FakeCase):
 		self.assertFalse((tree / "mm" / "other.c").exists())
 		self.assertEqual(before, snapshot(self.linux))
 
-	def tarball(self, folder):
-		folder.mkdir()
-		path = folder / "linux-source-7.3.tar.xz"
+	def tarball(self, directory):
+		directory.mkdir()
+		path = directory / "linux-source-7.3.tar.xz"
 		with tarfile.open(path, "w:xz") as tar:
 			tar.add(self.linux, "linux-source-7.3")
 		return path
@@ -150,8 +151,10 @@ class Tree(FakeCase):
 		self.assertEqual(head, self.head())
 
 	def test_payload_is_split_over_the_patches(self):
-		self.assertEqual(git(self.tree, "show", "HEAD~1:mm/tests/new.c"), "/* new */\nint a;\n")
-		self.assertEqual(git(self.tree, "show", "HEAD:mm/tests/new.c"), "/* new */\nint a;\nint b;\n")
+		self.assertEqual(git(self.tree, "show", "HEAD~1:mm/tests/new.c"),
+				 "/* new */\nint a;\n")
+		self.assertEqual(git(self.tree, "show", "HEAD:mm/tests/new.c"),
+				 "/* new */\nint a;\nint b;\n")
 
 	def test_switching_keeps_timestamps(self):
 		untouched = (self.tree / "Makefile").stat().st_mtime_ns
@@ -206,7 +209,8 @@ class Tree(FakeCase):
 		path = self.patch(2)
 		path.write_text(path.read_text().replace("-int line_30;", "-int line_3O;"))
 		head = self.head()
-		self.refused(EXIT_PATCH, f"1-topic/{path.name} does not apply: mm/code.c, hunk 1 of 1 (line 27)")
+		self.refused(EXIT_PATCH, f"1-topic/{path.name} does not apply: "
+					 "mm/code.c, hunk 1 of 1 (line 27)")
 		self.assertEqual(head, self.head())
 
 	def test_no_fuzz(self):
@@ -216,11 +220,14 @@ class Tree(FakeCase):
 
 	def test_malformed_patches_are_named(self):
 		for old, new, words in (("From: ", "Form ", "bad header line"),
-					("Date: Sat, 21 Nov 2026 12:00:00 +0000\n", "", "is missing"),
+					("Date: Sat, 21 Nov 2026 12:00:00 +0000\n", "",
+					 "is missing"),
 					("\n---\n", "\n", "no '---' line"),
 					("Payload: ", "Pay: ", "is not a 'Payload: <path>' line"),
-					("Payload: mm/tests/new.c", "Payload: mm/tests/gone.c", "is missing"),
-					("Payload: mm/tests/new.c", "Payload: series/x.py", "outside the payload")):
+					("Payload: mm/tests/new.c", "Payload: mm/tests/gone.c",
+					 "is missing"),
+					("Payload: mm/tests/new.c", "Payload: series/x.py",
+					 "outside the payload")):
 			with self.subTest(words):
 				path = self.patch(1)
 				text = path.read_text()
@@ -250,5 +257,6 @@ class Tree(FakeCase):
 			       env={**os.environ, "QUILT_PATCHES": str(out)}, check=True,
 			       capture_output=True)
 		for name in ("mm/code.c", "mm/tests/new.c"):
-			self.assertEqual((self.linux / name).read_text(), (self.tree / name).read_text())
+			self.assertEqual((self.linux / name).read_text(),
+					 (self.tree / name).read_text())
 		self.assertTrue(Path(out, "1-topic", "cover-letter.txt").is_file())
