@@ -10,14 +10,11 @@ export PYTHONDONTWRITEBYTECODE = 1
 PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 
-.PHONY: help deps base series tree refresh mail kernel deb shell kunit bench bench-wall bench-dist profile report torture race run test check faults soak upstream-tests clean
+# Programs of the tooling.
+programs := run test check series tree refresh mail base kernel deb shell kunit \
+	    bench bench-wall bench-dist profile race torture faults soak upstream-tests
 
-# A program of the tooling: all settings are checked before anything is installed.
-define program
-	@! command -v $(PYTHON) > /dev/null || $(PYTHON) -m $(1) --check
-	@series/deps $(2)
-	@$(PYTHON) -m $(1)
-endef
+.PHONY: help deps report clean $(programs)
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
@@ -27,9 +24,10 @@ help:
 #: modify-prot: page-table protection transactions, a Linux 7.3 patch series
 #:
 #: Main commands
-#:   run       fetch, patch, build, boot under Xen, run KUnit and the benchmark, report
+#:   run       fetch, patch, build, boot bare and under Xen, run KUnit and the benchmark, report
 #:   test      everything that must pass; ends with "N passed, N failed"
-#:   check     the gates of maintainers and CI bots: compilers, architectures, sparse, ...  GATE=<name ...>
+#:   check     the gates of maintainers and CI bots: compilers, architectures, sparse, ...;
+#:             GATE=<name ...>
 #:
 #: The series
 #:   series    complete patches in build/series/<n>-<topic>/, for git am and quilt
@@ -43,25 +41,35 @@ help:
 #:   deb       kernel packages for a real machine  KERNEL= DEB_CONFIG=<file>|local; guests/DEB.md
 #:   shell     interactive shell in a guest       GUEST=<kind> KERNEL= SMP= MEM=
 #:   kunit     run the KUnit suites               GUEST=<kind>|um KERNEL= CONFIG= SMP=
-#:   bench     instructions per pte and hypercalls; GUEST= of: bare bare-noxen xen bare-disk xen-disk;
-#:             KERNEL= of: base series topic1... debian-6.1 debian-6.12 debian-7.3; all if not given
-#:   bench-wall  wall-clock time, base against series in turn, with spread   GUEST= ROUNDS=6 SMP=1
-#:   profile   instructions per function, before and after   GUEST= KERNEL= of: base series topic1...
+#:
+#: Kinds of guest: GUEST=, except in the benchmark
+#:   bare      the kernel on QEMU's machine       xen   as PV dom0 on the Xen hypervisor
+#:   domU      a PV domU that a dom0 runs by xl   pvh   a PVH one, with the debug kernel
+#:   kvm       under KVM in a bare machine        um    User Mode Linux, KUnit only
+#:
+#: The benchmark
+#:   bench     instructions per pte and hypercalls; KERNEL= of: base series topic1...
+#:             debian-6.1 debian-6.12 debian-7.3; all places and kernels if not given
+#:   bench-wall  wall-clock time, base against series in turn, with spread;
+#:             bare and xen if not given          GUEST=<place> ROUNDS=6 SMP=1
+#:   profile   instructions per function, before and after;
+#:             GUEST= of: bare bare-noxen xen; KERNEL= of: base series topic1...
 #:   report    build/bench/report.html and .txt, from what bench, bench-wall and profile left;
 #:             KEEP=1 also takes them into bench/results/ and bench/breakdown.txt
 #:   bench-dist  build/modify-prot-bench.tar.gz: static programs and run.sh, for real machines
 #:
-#: Kinds of guest (GUEST=)
-#:   bare      the kernel on QEMU's machine       xen   as PV dom0 on the Xen hypervisor
-#:   domU      a PV domU that a dom0 runs by xl   pvh   a PVH one, with the debug kernel
-#:   kvm       under KVM in a bare machine        um    User Mode Linux, KUnit only
+#: Places of the benchmark: GUEST= of bench, bench-wall and profile
+#:   bare        bare metal, with XEN_PV=y        bare-noxen  without
+#:   xen         PV dom0 on Xen                   kvm-host    KVM host, and a guest of its own
+#:   bare-disk   bare metal, files on ext4        xen-disk    PV dom0 on Xen, files on ext4
 #:
 #: More tests, longer ones
 #:   race            accesses against mprotect(); GUEST=bare|xen TRANSACTIONS=10000000
 #:   torture         random changes of mappings against a model; GUEST=bare|xen SECONDS= SEED=
 #:   faults          break the series on purpose, see tests notice     FAULT=<name>...
 #:   soak            all tests, longer, and failing allocations, CPU hotplug, frozen tasks;
-#:                   CONFIG= of: kasan debug (default: both) kcsan rt up   MINUTES=15 of stress   SMP=2
+#:                   CONFIG= of: kasan debug (default: both) kcsan rt up
+#:                   MINUTES=15 of stress   SMP=2
 #:   upstream-tests  upstream's mm and KVM selftests, base against series   CONFIG=lean|upstream
 #:
 #: Other
@@ -71,68 +79,37 @@ help:
 deps:
 	@series/deps
 
-base:
-	$(call program,series.base)
+# Which program a target runs, and which packages series/deps has to install besides.
+packages :=
+base: module = series.base
+series: module = series.assemble
+tree: module = series.tree
+refresh: module = series.refresh
+mail: module = series.mail
+kernel: module = guests.kernel
+shell: module = guests.shell
+kunit: module = guests.kunit
+bench: module = bench.measure
+torture: module = checks.torture
+race: module = checks.race
+bench-wall: module = bench.wall
+bench-dist: module = bench.dist
+profile: module = bench.by_function
+run: module = checks.overview
+test: module = checks.suite
+faults: module = checks.faults
+soak: module = checks.soak
+upstream-tests: module = checks.upstream
+check: module = gates.run
+check: packages = --check
+deb: module = guests.deb
+deb: packages = --deb
 
-series:
-	$(call program,series.assemble)
-
-tree:
-	$(call program,series.tree)
-
-refresh:
-	$(call program,series.refresh)
-
-mail:
-	$(call program,series.mail)
-
-kernel:
-	$(call program,guests.kernel)
-
-shell:
-	$(call program,guests.shell)
-
-kunit:
-	$(call program,guests.kunit)
-
-bench:
-	$(call program,bench.measure)
-
-torture:
-	$(call program,checks.torture)
-
-race:
-	$(call program,checks.race)
-
-bench-wall:
-	$(call program,bench.wall)
-
-bench-dist:
-	$(call program,bench.dist)
-
-profile:
-	$(call program,bench.by_function)
-
-run:
-	$(call program,checks.overview)
-
-test:
-	$(call program,checks.suite)
-
-faults:
-	$(call program,checks.faults)
-
-soak:
-	$(call program,checks.soak)
-
-upstream-tests:
-	$(call program,checks.upstream)
-
-check:
-	$(call program,gates.run,--check)
-
-deb:
-	$(call program,guests.deb,--deb)
+# All settings are checked before anything is installed.
+$(programs):
+	@! command -v $(PYTHON) > /dev/null || $(PYTHON) -m $(module) --check
+	@series/deps $(packages)
+	@$(PYTHON) -m $(module)
 
 report:
 	@$(PYTHON) -m bench.report

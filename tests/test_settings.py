@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the settings: every one refuses a bad value, before anything is installed, fetched or built."""
+"""Tests of the settings: bad values are refused before anything is installed, fetched or built."""
 import gzip
 import os
 import re
@@ -7,49 +7,82 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from pathlib import Path
 
+from bench.matrix import PLACES
 from common import settings
 from common.command import ROOT, ToolError
 from common.settings import TABLE
 from gates.lint import programs
+from guests.kunit import KINDS
 from tests.miniature import FakeCase
 
 # A bad value of each setting, and what the error says of it.
 BAD = {
-	"O": ("/proc/x", "can't be made"), "LINUX": ("/", "is not a kernel tree"),
-	"DL_DIR": ("/no/such", "is not a directory"), "KERNEL_ORG": ("kernel.org", "is not a URL"),
-	"GUEST": ("b?re", "is not a list of names"), "KERNEL": ("$(true)", "is not a list of names"),
-	"HOST_KERNEL": ("older", "known are base series"), "CONFIG": ("lean;", "is not a list of names"),
-	"SMP": ("abc", "is not a positive number"), "MEM": ("-1", "is not a positive number"),
-	"ACCEL": ("hax", "known are auto tcg kvm"), "XEN": ("/etc/passwd", "is not a multiboot ELF image"),
-	"QEMU": ("/etc/passwd", "is not executable"), "J": ("0", "is not a positive number"),
-	"V": ("yes", "known are 0 1 2"), "CC": (" ", "is not a command"), "HOSTCC": ("a\nb", "is not a command"),
-	"LLVM": ("yes", "is not 1, -<version>"), "ARCH": ("x86/64", "is not an architecture"),
-	"CROSS_COMPILE": ("a b", "is not a prefix"), "W": ("all", "is not made of"), "C": ("3", "known are 0 1 2"),
-	"TOPIC": ("a b", "is not a name"), "PREVIOUS": ("-x", "is not a commit"), "FORCE": ("yes", "neither 0 nor 1"),
-	"GATE": ("a;b", "is not a list of names"), "FAULT": ("*", "is not a list of names"),
-	"MINUTES": ("1.5", "is not a positive number"), "SECONDS": ("x", "is not a positive number"),
-	"SEED": ("x", "is not a positive number"), "TRANSACTIONS": ("1e7", "is not a positive number"),
-	"ROUNDS": ("0", "is not a positive number"), "KEEP": ("yes", "neither 0 nor 1"),
-	"DEB_CONFIG": ("/no/such", "is not a file"), "BOOT": ("no", "neither 0 nor 1"),
+	"O": ("/proc/x", "can't be made"),
+	"LINUX": ("/", "is not a kernel tree"),
+	"DL_DIR": ("/no/such", "is not a directory"),
+	"KERNEL_ORG": ("kernel.org", "is not a URL"),
+	"GUEST": ("b?re", "is not a list of names"),
+	"KERNEL": ("$(true)", "is not a list of names"),
+	"HOST_KERNEL": ("older", "known are base series"),
+	"CONFIG": ("lean;", "is not a list of names"),
+	"SMP": ("abc", "is not a positive number"),
+	"MEM": ("-1", "is not a positive number"),
+	"ACCEL": ("hax", "known are auto tcg kvm"),
+	"XEN": ("/etc/passwd", "is not a multiboot ELF image"),
+	"QEMU": ("/etc/passwd", "is not executable"),
+	"J": ("0", "is not a positive number"),
+	"V": ("yes", "known are 0 1 2"),
+	"CC": (" ", "is not a command"),
+	"HOSTCC": ("a\nb", "is not a command"),
+	"LLVM": ("yes", "is not 1, -<version>"),
+	"ARCH": ("x86/64", "is not an architecture"),
+	"CROSS_COMPILE": ("a b", "is not a prefix"),
+	"W": ("all", "is not made of"),
+	"C": ("3", "known are 0 1 2"),
+	"TOPIC": ("a b", "is not a name"),
+	"PREVIOUS": ("-x", "is not a commit"),
+	"FORCE": ("yes", "neither 0 nor 1"),
+	"GATE": ("a;b", "is not a list of names"),
+	"FAULT": ("*", "is not a list of names"),
+	"MINUTES": ("1.5", "is not a positive number"),
+	"SECONDS": ("x", "is not a positive number"),
+	"SEED": ("x", "is not a positive number"),
+	"TRANSACTIONS": ("1e7", "is not a positive number"),
+	"ROUNDS": ("0", "is not a positive number"),
+	"KEEP": ("yes", "neither 0 nor 1"),
+	"DEB_CONFIG": ("/no/such", "is not a file"),
+	"BOOT": ("no", "neither 0 nor 1"),
 }
-# Values that are good words, but not known to a target: target, variable, value, what the error names.
+# Good words that a target does not know: target, variable, value, what the error names.
 UNKNOWN = (
-	("kunit", "GUEST", "arm", "known are bare xen domU pvh kvm um"), ("kunit", "KERNEL", "next", "known are base series"),
-	("kunit", "CONFIG", "fat", "known are lean disk"), ("shell", "GUEST", "um", "known are bare xen"),
-	("bench", "GUEST", "bear", "known are bare"), ("bench", "KERNEL", "old", "debian-6.1"),
-	("profile", "KERNEL", "debian-6.1", "known are base series"), ("check", "GATE", "nope", "known are lint series"),
-	("faults", "FAULT", "nope", "known are"), ("soak", "CONFIG", "lean", "known are kasan debug"),
-	("race", "CONFIG", "lean", "known are disk"), ("mail", "TOPIC", "9-none", "known are 1-xen-lazy-mmu"),
-	("deb", "DEB_CONFIG", "/no/such", "is not a file"), ("test", "SMP", "abc", "is not a positive number"),
-	("test", "XEN", "/etc/passwd", "is not a multiboot ELF"), ("run", "O", "/proc/x", "can't be made"),
+	("kunit", "GUEST", "arm", "known are bare xen domU pvh kvm um"),
+	("kunit", "KERNEL", "next", "known are base series"),
+	("kunit", "CONFIG", "fat", "known are lean disk"),
+	("shell", "GUEST", "um", "known are bare xen"),
+	("bench", "GUEST", "bear", "known are bare"),
+	("bench", "KERNEL", "old", "debian-6.1"),
+	("profile", "KERNEL", "debian-6.1", "known are base series"),
+	("check", "GATE", "nope", "known are lint series"),
+	("faults", "FAULT", "nope", "known are"),
+	("soak", "CONFIG", "lean", "known are kasan debug"),
+	("race", "CONFIG", "lean", "known are disk"),
+	("mail", "TOPIC", "9-none", "known are 1-xen-lazy-mmu"),
+	("deb", "DEB_CONFIG", "/no/such", "is not a file"),
+	("test", "SMP", "abc", "is not a positive number"),
+	("test", "XEN", "/etc/passwd", "is not a multiboot ELF"),
+	("run", "O", "/proc/x", "can't be made"),
 )
 # Stands for dpkg-query and apt-get: says that it was run.
 RECORDER = "#!/bin/sh\necho \"$0 $*\" >> {log}\nexit 1\n"
 
 
 class FakeBin:
-	"""A directory in which dpkg-query and apt-get only record that they were run; @env has it in PATH."""
+	"""A directory in which dpkg-query and apt-get only record that they were run.
+
+	@env has it in PATH.
+	"""
 
 	def __init__(self, directory):
 		self.log = f"{directory}/calls"
@@ -62,12 +95,13 @@ class FakeBin:
 
 	def make(self, *argv):
 		"""Run make with @argv; return its CompletedProcess."""
-		return subprocess.run(["make", *argv, f"PYTHON={sys.executable}"], cwd=ROOT, env=self.env,
-				      capture_output=True, text=True, check=False)
+		return subprocess.run(["make", *argv, f"PYTHON={sys.executable}"], cwd=ROOT,
+				      env=self.env, capture_output=True, text=True, check=False)
 
 	def calls(self):
 		"""Return what was run, a line each."""
-		return open(self.log).read() if os.path.exists(self.log) else ""
+		path = Path(self.log)
+		return path.read_text() if path.is_file() else ""
 
 
 class Settings(FakeCase):
@@ -80,7 +114,9 @@ class Settings(FakeCase):
 		for name, (text, words) in BAD.items():
 			saved = os.environ.get(name)
 			os.environ[name] = text
-			with self.subTest(name), self.assertRaisesRegex(ToolError, words.replace("?", r"\?")) as caught:
+			pattern = words.replace("?", r"\?")
+			with self.subTest(name), \
+			     self.assertRaisesRegex(ToolError, pattern) as caught:
 				settings.check_all()
 			with self.subTest(name):
 				self.assertNotIn("\n", str(caught.exception))
@@ -92,10 +128,13 @@ class Settings(FakeCase):
 	def test_good_values_have_the_type(self):
 		elf = self.tmp / "xen.gz"
 		elf.write_bytes(gzip.compress(b"\x7fELF..."))
-		for name, text, want in (("SMP", "2", 2), ("FORCE", "0", False), ("FORCE", "1", True), ("FORCE", "", False),
-					 ("XEN", str(elf), str(elf)), ("XEN", "4.20", "4.20"), ("LLVM", "-19", "-19"),
-					 ("GUEST", "bare xen", ["bare", "xen"]), ("CC", "ccache gcc", "ccache gcc"),
-					 ("MINUTES", "", 15), ("DL_DIR", str(self.tmp), self.tmp)):
+		for name, text, want in (
+				("SMP", "2", 2), ("FORCE", "0", False), ("FORCE", "1", True),
+				("FORCE", "", False), ("XEN", str(elf), str(elf)),
+				("XEN", "4.20", "4.20"), ("LLVM", "-19", "-19"),
+				("GUEST", "bare xen", ["bare", "xen"]),
+				("CC", "ccache gcc", "ccache gcc"), ("MINUTES", "", 15),
+				("DL_DIR", str(self.tmp), self.tmp)):
 			with self.subTest(name):
 				os.environ[name] = text
 				self.assertEqual(settings.setting(name), want)
@@ -107,16 +146,20 @@ class Settings(FakeCase):
 		parser.setting("CONFIG", ["kasan"], ("kasan", "rt"), many=True)
 		parser.setting("KERNEL", "series", ("base", "series"), positional=True)
 		self.assertEqual(vars(parser.settled([])),
-				 {"check": False, "guest": "xen", "config": ["kasan"], "kernel": "series"})
+				 {"check": False, "guest": "xen", "config": ["kasan"],
+				  "kernel": "series"})
 		args = parser.settled(["--guest", "um", "--config", "rt", "kasan", "--", "base"])
-		self.assertEqual((args.guest, args.config, args.kernel), ("um", ["rt", "kasan"], "base"))
+		self.assertEqual((args.guest, args.config, args.kernel),
+				 ("um", ["rt", "kasan"], "base"))
 		for argv in (["--guest", "arm"], ["--guest", "bare xen"], ["next"]):
-			with self.subTest(argv), self.assertRaisesRegex(ToolError, "known are|one of"):
+			with self.subTest(argv), \
+			     self.assertRaisesRegex(ToolError, "known are|one of"):
 				parser.settled(argv)
 
 	def test_several_where_one_is_wanted_are_refused(self):
 		os.environ["GUEST"] = "bare xen"
-		with self.assertRaisesRegex(ToolError, "GUEST='bare xen' has to be one of: bare xen"):
+		with self.assertRaisesRegex(ToolError,
+					    "GUEST='bare xen' has to be one of: bare xen"):
 			settings.Parser("x").setting("GUEST", "bare", ("bare", "xen"))
 
 	def test_help_names_each(self):
@@ -131,7 +174,8 @@ class Targets(unittest.TestCase):
 	def test_nothing_else_reads_the_environment(self):
 		for floor in ("series", "guests", "bench", "gates", "checks"):
 			for path in (ROOT / floor).glob("*.py"):
-				found = re.findall(r"os\.environ(?:\.get\(|\[)[\"'](\w+)", path.read_text())
+				found = re.findall(r"os\.environ(?:\.get\(|\[)[\"'](\w+)",
+						   path.read_text())
 				with self.subTest(path.name):
 					self.assertEqual([n for n in found if n in TABLE], [])
 
@@ -141,9 +185,20 @@ class Targets(unittest.TestCase):
 			with self.subTest(name):
 				self.assertIn(".settled(", text)
 
+	def test_help_names_kinds_of_guest_and_places_of_the_benchmark(self):
+		with tempfile.TemporaryDirectory() as tmp:
+			text = FakeBin(tmp).make("help").stdout
+		for heading, names in (("Kinds of guest", KINDS),
+				       ("Places of the benchmark", PLACES)):
+			section = text.partition(f"\n{heading}: ")[2].partition("\n\n")[0]
+			with self.subTest(heading):
+				found = re.findall(r"(?:^  |  )([\w-]+)  ", section, re.M)
+				self.assertEqual(sorted(found), sorted(names))
+
 	def test_unknown_values_end_make_at_once(self):
 		for target, name, text, words in UNKNOWN:
-			with self.subTest(f"{target} {name}={text}"), tempfile.TemporaryDirectory() as tmp:
+			with self.subTest(f"{target} {name}={text}"), \
+			     tempfile.TemporaryDirectory() as tmp:
 				fake = FakeBin(tmp)
 				done = fake.make(target, f"{name}={text}")
 				self.assertNotEqual(done.returncode, 0)
