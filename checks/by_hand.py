@@ -5,13 +5,15 @@ import select
 import signal
 import subprocess
 import time
+from collections.abc import Iterable, Sequence
 
-from common.command import ROOT
+from common.command import ROOT, StrPath
+from common.tally import Tally
 from guests.job import guest
 from guests.kernel import KERNELS
 
 
-def converse(argv, steps, limit):
+def converse(argv: Sequence[StrPath], steps: Iterable[tuple[str, str]], limit: float) -> str:
 	"""Run @argv; for each (prompt, answer) of @steps wait for one and type the other.
 
 	Returns all output. Raises AssertionError if a prompt did not come, or
@@ -20,13 +22,15 @@ def converse(argv, steps, limit):
 	deadline, output = time.monotonic() + limit, ""
 	with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
 			      stderr=subprocess.STDOUT, start_new_session=True) as proc:
+		assert proc.stdin and proc.stdout
 		try:
 			for prompt, answer in [*steps, (None, "")]:
 				seen = len(output)
 				while prompt is None or prompt not in output[seen:]:
-					ready, _, _ = select.select([proc.stdout], [], [],
-								    max(0, deadline - time.monotonic()))
-					assert ready, f"no {prompt or 'end'} within {limit} s: {output[-200:]!r}"
+					left = max(0, deadline - time.monotonic())
+					ready, _, _ = select.select([proc.stdout], [], [], left)
+					assert ready, f"no {prompt or 'end'} within {limit} s: " \
+						f"{output[-200:]!r}"
 					data = os.read(proc.stdout.fileno(), 65536)
 					if not data:
 						break
@@ -40,16 +44,17 @@ def converse(argv, steps, limit):
 	return output
 
 
-def check_shell(tally):
+def check_shell(tally: Tally) -> None:
 	"""Type into make shell as a person would."""
 	for kind in ("bare", "xen", "domU"):
 		with tally.step(f"guest: make shell GUEST={kind} answers and powers off"):
 			converse(["make", "shell", f"GUEST={kind}"],
-				 [("/ # ", "echo answer=$((6 * 7))\n"), ("answer=42", "exit\n")], 120)
+				 [("/ # ", "echo answer=$((6 * 7))\n"), ("answer=42", "exit\n")],
+				 120)
 
 
-def check_permissions(tally):
-	"""See that the series adds no file to proc, sysfs or debugfs that others than root may write."""
+def check_permissions(tally: Tally) -> None:
+	"""See that the series adds no file to proc, sysfs or debugfs that everybody may write."""
 	job = """find /proc/sys /sys -type f -perm -200 2> /dev/null | sed -n '$s/.*/walked/p'
 find /proc/sys /sys -type f -perm -002 2> /dev/null | sed 's/^/writable /'
 """
@@ -57,8 +62,11 @@ find /proc/sys /sys -type f -perm -002 2> /dev/null | sed 's/^/writable /'
 		found = {}
 		for kernel in KERNELS:
 			name = f"permissions-{kernel}"
-			done = guest("bare", kernel, name, job, build_it=False).run(name, timeout=120).require()
-			assert "walked" in done.lines, f"find saw no file that root may write: see {done.log}"
-			found[kernel] = {line for line in done.lines if line.startswith("writable ")}
+			machine = guest("bare", kernel, name, job, build_it=False)
+			done = machine.run(name, timeout=120).require()
+			assert "walked" in done.lines, \
+				f"find saw no file that root may write: see {done.log}"
+			found[kernel] = {line for line in done.lines
+					 if line.startswith("writable ")}
 		new = found["series"] - found["base"]
 		assert not new, " ".join(sorted(new))

@@ -15,18 +15,21 @@ import dataclasses
 import os
 import re
 import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from checks.in_guest import begin
 from common.command import EXIT_PATCH, ToolError, build_dir, main, remove, run
 from common.settings import Parser
 from common.tally import Tally
 from guests.job import guest
 from guests.kernel import build, ccache, image, make_command, source
-from guests.qemu import check_tools
+from guests.qemu import Guest
 from guests.selftests import selftest
 
-FOLDER = Path(__file__).resolve().parent / "faults"
+DIRECTORY = Path(__file__).resolve().parent / "faults"
 CONFIG = "debug"
 KINDS = ("kvm", "mm", "kunit")
 ENDS = ("ok", "failed")
@@ -37,10 +40,10 @@ TIMEOUT = 600
 class Test:
 	"""What to run on a broken kernel (@kind of KINDS, @words), and what must come of it."""
 	kind: str
-	words: list
+	words: list[str]
 	append: str = ""
 	ends: str = "failed"
-	says: list = field(default_factory=list)
+	says: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -49,15 +52,18 @@ class Fault:
 	name: str
 	title: str = ""
 	diff: str = ""
-	tests: list = field(default_factory=list)
+	tests: list[Test] = field(default_factory=list)
 
-	def files(self):
+	def files(self) -> list[str]:
 		"""Return the paths that the diff changes."""
 		return re.findall(r"^\+\+\+ b/(\S+)$", self.diff, re.M)
 
 
-def parse(path):
-	"""Return the Fault that is described in the file @path; raises ToolError if it is malformed."""
+def parse(path: Path) -> Fault:
+	"""Return the Fault that is described in the file @path.
+
+	Raises ToolError if it is malformed.
+	"""
 	fault = Fault(path.stem)
 	head, _, fault.diff = path.read_text().partition("\n---\n")
 	for line in head.splitlines():
@@ -68,38 +74,46 @@ def parse(path):
 		elif key == "Test":
 			kind, *words = value.split()
 			fault.tests.append(Test(kind, words))
-		elif key in ("Guest", "Ends", "Says") and not test:
+		elif key not in ("Guest", "Ends", "Says"):
+			continue
+		elif not test:
 			raise ToolError(f"{path}: '{key}' comes before its 'Test'")
 		elif key == "Guest":
 			test.append = value
 		elif key == "Ends":
 			test.ends = value
-		elif key == "Says":
+		else:
 			test.says.append(value)
 	if not fault.title or not fault.files():
 		raise ToolError(f"{path} needs a 'Title' and, after '---', a diff")
 	for test in fault.tests:
-		if test.kind not in KINDS or test.ends not in ENDS or not test.words or not test.says:
-			raise ToolError(f"{path}: a test needs one of {' '.join(KINDS)} and what to run, Says, and "
-					f"Ends with one of {' '.join(ENDS)}")
+		if test.kind not in KINDS or test.ends not in ENDS or not test.words \
+		   or not test.says:
+			raise ToolError(f"{path}: a test needs one of {' '.join(KINDS)} and what "
+					f"to run, Says, and Ends with one of {' '.join(ENDS)}")
 	if not fault.tests:
 		raise ToolError(f"{path} has no 'Test'")
 	return fault
 
 
-def faults(names=()):
+def known_faults() -> dict[str, Path]:
+	"""Return {name: path} of all faults."""
+	return {path.stem: path for path in sorted(DIRECTORY.glob("*.patch"))}
+
+
+def faults(names: Sequence[str] = ()) -> list[Fault]:
 	"""Return the Faults of @names, default all; raises ToolError for an unknown name."""
-	known = {path.stem: path for path in sorted(FOLDER.glob("*.patch"))}
+	known = known_faults()
 	if unknown := [n for n in names if n not in known]:
 		raise ToolError(f"unknown fault '{unknown[0]}': known are {' '.join(known)}")
 	return [parse(known[n]) for n in names or known]
 
 
-def scratch():
-	"""Lay build/faults: copies of the series' tree (hard links) and of its objects; return both.
+def scratch() -> tuple[Path, Path]:
+	"""Lay build/faults: copies of the series' tree and of its objects; return both.
 
-	Times are kept, and the commands that are recorded with the objects are made
-	to name the copy, so that make finds nothing to do.
+	The tree's files are hard links. Times are kept, and the commands that are recorded
+	with the objects are made to name the copy, so that make finds nothing to do.
 	"""
 	out = build("series", CONFIG)
 	top = build_dir() / "faults"
@@ -111,83 +125,96 @@ def scratch():
 	run(["cp", "-a", out, objects])
 	for path in objects.rglob("*.cmd"):
 		times, text = path.stat(), path.read_text()
-		path.write_text(text.replace(str(series), str(tree)).replace(str(out), str(objects)))
+		text = text.replace(str(series), str(tree)).replace(str(out), str(objects))
+		path.write_text(text)
 		os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 	return tree, objects
 
 
-def apply(fault, tree, reverse=False):
-	"""Apply the fault's diff to @tree, or take it back; raises ToolError if it does not apply."""
+def apply(fault: Fault, tree: Path, reverse: bool = False) -> None:
+	"""Apply the fault's diff to @tree, or take it back if @reverse.
+
+	Raises ToolError if it does not apply.
+	"""
 	for name in fault.files():
 		# Its links belong to the series' own tree: take a copy before it is changed.
 		shutil.copy2(tree / name, tree / f"{name}.copy")
 		(tree / f"{name}.copy").replace(tree / name)
-	done = run(["git", "apply", *(["-R"] if reverse else []), "--whitespace=nowarn", "-"], cwd=tree,
-		   stdin=fault.diff, check=False, env={"GIT_CEILING_DIRECTORIES": str(tree.parent)})
+	done = run(["git", "apply", *(["-R"] if reverse else []), "--whitespace=nowarn", "-"],
+		   cwd=tree, stdin=fault.diff, check=False,
+		   env={"GIT_CEILING_DIRECTORIES": str(tree.parent)})
 	if done.returncode:
 		raise ToolError(f"checks/faults/{fault.name}.patch does not apply to the series: "
 				f"{done.stderr.strip()}", EXIT_PATCH)
 
 
-def machine(test, name):
+def machine(test: Test, name: str) -> Guest:
 	"""Return the Guest that runs @test, with the kernel of the series for now."""
-	append = f"kunit.filter_glob={test.words[0]} {test.append}"
+	options: dict[str, Any] = {"config": CONFIG, "smp": 2, "build_it": False}
 	if test.kind == "kunit":
-		return guest("bare", "series", name, "true\n", config=CONFIG, smp=2, append=append,
-			     build_it=False, kunit=True)
+		append = f"kunit.filter_glob={test.words[0]} {test.append}"
+		return guest("bare", "series", name, "true\n", append=append, kunit=True, **options)
 	program = selftest(test.kind, test.words[0], CONFIG)
 	command = " ".join([f"/bin/{program.name}", *test.words[1:]])
-	options = {"svm": True, "accel": "tcg"} if test.kind == "kvm" else {}
-	return guest("bare", "series", name, f"mkdir -p /dev/shm; {command}\n", config=CONFIG, smp=2,
-		     programs=[program], append=test.append, build_it=False, **options)
+	if test.kind == "kvm":
+		options.update(svm=True, accel="tcg")
+	return guest("bare", "series", name, f"mkdir -p /dev/shm; {command}\n",
+		     programs=[program], append=test.append, **options)
 
 
-def notice(fault, number, kernel):
-	"""Run one of the fault's tests on @kernel; raises AssertionError unless it comes to what it must."""
+def notice(fault: Fault, number: int, kernel: Path) -> None:
+	"""Run one of the fault's tests on @kernel.
+
+	Raises AssertionError unless it comes to what it must.
+	"""
 	test, name = fault.tests[number], f"fault-{fault.name}-{number}"
-	result = dataclasses.replace(machine(test, name), kernel=kernel).run(name, timeout=TIMEOUT, may_warn=True)
+	broken = dataclasses.replace(machine(test, name), kernel=kernel)
+	result = broken.run(name, timeout=TIMEOUT, may_warn=True)
 	want = "ok" if test.kind == "kunit" else test.ends
 	text = "\n".join(result.lines)
 	missing = [s for s in test.says if not re.search(s, text, re.M)]
-	assert result.status == want, f"ended {result.status} ({result.reason}), not {want}: see {result.log}"
+	assert result.status == want, \
+		f"ended {result.status} ({result.reason}), not {want}: see {result.log}"
 	assert not missing, f"does not say '{missing[0]}': see {result.log}"
 
 
-def check_faults_apply(tally):
+def check_faults_apply(tally: Tally) -> None:
 	"""See that each fault still applies to the series."""
 	for fault in faults():
 		with tally.step(f"fault {fault.name} applies to the series"):
-			run(["git", "-C", source("series"), "apply", "--check", "--cached", "-"], stdin=fault.diff)
+			run(["git", "-C", source("series"), "apply", "--check", "--cached", "-"],
+			    stdin=fault.diff)
 
 
-def check_faults(tally, chosen):
-	"""Build a kernel for each of the @chosen faults and count whether all of its tests notice."""
-	tree, objects = None, None
+def check_faults(tally: Tally, chosen: Iterable[Fault]) -> None:
+	"""Build a kernel for each of the @chosen faults; count whether all of its tests notice."""
+	copies: tuple[Path, Path] | None = None
 	with tally.step("faults: copy of the series' tree and objects"):
-		tree, objects = scratch()
-	for fault in chosen if objects else ():
+		copies = scratch()
+	for fault in chosen if copies else ():
+		tree, objects = copies
 		built = False
 		with tally.step(f"fault {fault.name}: {fault.title}: build"):
 			apply(fault, tree)
 			log = build_dir() / "log" / f"build-fault-{fault.name}.log"
 			log.unlink(missing_ok=True)
-			run([*make_command(tree, objects), "bzImage"], log=log, env=ccache(objects.parent))
+			run([*make_command(tree, objects), "bzImage"], log=log,
+			    env=ccache(objects.parent))
 			built = True
 		for number, test in enumerate(fault.tests if built else ()):
-			with tally.step(f"fault {fault.name}: {test.kind} {' '.join(test.words)}: noticed"):
+			words = " ".join(test.words)
+			with tally.step(f"fault {fault.name}: {test.kind} {words}: noticed"):
 				notice(fault, number, image(objects))
 		if built:
 			apply(fault, tree, reverse=True)
 	remove(build_dir() / "faults")
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
-	parser.setting("FAULT", known=[path.stem for path in sorted(FOLDER.glob("*.patch"))], many=True, positional=True)
+	parser.setting("FAULT", known=known_faults(), many=True, positional=True)
 	chosen = faults(parser.settled().fault)
-	check_tools()
-	print("KTAP version 1", flush=True)
-	tally = Tally()
+	tally = begin()
 	check_faults(tally, chosen)
 	return tally.close()
 

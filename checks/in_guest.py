@@ -1,31 +1,63 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Run a program that prints KTAP in a guest, and count its results."""
+"""Run what prints KTAP in a guest, and count its results."""
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from common.tally import KUnitCase, Tally
 from guests.job import guest
+from guests.qemu import check_tools
 
 # A disk for what has to get there and back.
 DISK = "mke2fs /dev/ram1 > /dev/null && mkdir -p /disk && mount -t ext4 /dev/ram1 /disk || exit 1"
 KTAP = re.compile(r"^(ok|not ok) \d+ (?:- )?([^#]*?)\s*(?:# (SKIP) ?(.*))?$")
 
 
-def selftest_job(program, arguments, setup="true", wrapper=None):
-	"""Return the job that runs @program after the shell line @setup, by the shell script @wrapper if given."""
+def begin() -> Tally:
+	"""Print the first line of KTAP; return the Tally of the results that follow.
+
+	Raises ToolError if a tool that guests need is missing.
+	"""
+	check_tools()
+	print("KTAP version 1", flush=True)
+	return Tally()
+
+
+def count_kunit(tally: Tally, step: str, prefix: str,
+		suites: Callable[[], tuple[str, list[KUnitCase]]]) -> None:
+	"""Run KUnit @suites, which returns (text, cases); count the run, a @step, and the cases."""
+	results: list[KUnitCase] = []
+	with tally.step(f"{step}: complete run"):
+		_, results = suites()
+	tally.cases(prefix, results)
+
+
+def selftest_job(program: Path, arguments: str, setup: str = "true",
+		 wrapper: Path | None = None) -> str:
+	"""Return the job that runs @program after the shell line @setup.
+
+	The shell script @wrapper runs it if given.
+	"""
 	command = f"{f'sh /bin/{wrapper.name} ' if wrapper else ''}/bin/{program.name} {arguments}"
 	return f"{setup}\nmkdir -p /dev/shm; {command}; s=$?; [ $s = 4 ] && s=0; exit $s\n"
 
 
-def run_selftest(tally, title, kind, program, arguments, timeout=300, setup="true", wrapper=None,
-		 may_warn=False, **options):
+def run_selftest(tally: Tally, title: str, kind: str, program: Path, arguments: str,
+		 timeout: float = 300, setup: str = "true", wrapper: Path | None = None,
+		 may_warn: bool = False, **options: Any) -> list[str]:
 	"""Run @program in a guest after the shell line @setup; count its KTAP results, and the run.
 
 	@wrapper is the path of a shell script that takes the command as its
 	arguments; @may_warn as in Guest.run(). Returns the lines.
 	"""
-	lines = []
+	lines: list[str] = []
+	options = {"smp": 2, **options}
 	with tally.step(f"{title}: complete run"):
 		name = re.sub(r"[^a-z0-9]+", "-", title.lower())
-		machine = guest(kind, "series", name, selftest_job(program, arguments, setup, wrapper),
-				programs=[program, *filter(None, [wrapper])], **{"smp": 2, **options})
+		machine = guest(kind, "series", name,
+				selftest_job(program, arguments, setup, wrapper),
+				programs=[program, *filter(None, [wrapper])], **options)
 		result = machine.run(name, timeout=timeout, may_warn=may_warn)
 		lines = result.lines
 		for match in filter(None, map(KTAP.match, lines)):

@@ -16,8 +16,11 @@ on the console ends a run.
 """
 import re
 import time
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from checks.in_guest import DISK, run_selftest
+from checks.in_guest import DISK, begin, count_kunit, run_selftest
 from checks.kcsan import check_kcsan
 from checks.spte import CHANGE_PTE, MMUS
 from checks.torture import torture
@@ -27,11 +30,11 @@ from common.tally import Tally
 from guests import kunit
 from guests.job import size
 from guests.kernel import build
-from guests.qemu import MACHINES, check_tools
+from guests.qemu import MACHINES
 from guests.selftests import selftest
 
 SOAKED = ("kasan", "debug", "kcsan", "rt", "up")
-METAL = ("kasan", "rt")	# these do not boot under Xen PV
+BARE_ONLY = ("kasan", "rt")	# these do not boot under Xen PV
 INJECT = ("kasan", "debug")	# these can make allocations fail, and freeze tasks
 SWAP = "mkswap /dev/ram0 > /dev/null && swapon /dev/ram0 || exit 1"
 DISTURB = ROOT / "guests" / "jobs" / "disturb.sh"
@@ -39,46 +42,56 @@ RACE_SECONDS = 5	# per case
 TORTURE_SECONDS = 60
 SLOW = 20		# how much slower than real time a set-up may be under TCG with KASAN
 MEM = 3072
+# What change_pte_stress_test says when it merged pages; and swapped and aged them.
+MERGED = (r"in place [1-9]",)
+AGED = (r"^\W*[1-9]\d* pages swapped out", r"^\W*[1-9]\d* generations")
 
 
-def machine(config):
+def machine(config: str) -> dict[str, Any]:
 	"""Return options of the guests for @config, and of their runs."""
-	return {**size(smp=2, mem=MEM), "config": config, **({"smp": 1} if config == "up" else {}),
-		"may_warn": config == "kcsan"}
+	options: dict[str, Any] = {**size(smp=2, mem=MEM), "config": config}
+	options["may_warn"] = config == "kcsan"
+	if config == "up":
+		options["smp"] = 1
+	return options
 
 
-def check_kunit(tally, config, kind):
+def check_kunit(tally: Tally, config: str, kind: str) -> None:
 	"""Run the KUnit suites.
 
 	Without SMP, Xen PV can't interrupt itself, so no irq_work runs, and
 	mmu_notifier_unregister() waits for SRCU for ever: leave those cases out.
 	"""
-	results = []
 	append = "kunit.filter_glob=[lm][ao]*" if (config, kind) == ("up", "xen") else ""
-	with tally.step(f"soak {config} {kind}: kunit: complete run"):
-		_, results = kunit.run_in_guest(kind, timeout=900, append=append, **machine(config))
-	tally.cases(f"soak {config} {kind}: kunit:", results)
+	count_kunit(tally, f"soak {config} {kind}: kunit", f"soak {config} {kind}: kunit:",
+		    partial(kunit.run_in_guest, kind, timeout=900, append=append,
+			    **machine(config)))
 
 
-def check_race(tally, config, kind, race):
-	"""Race accesses with mprotect(), then again with CPUs that come and go and tasks that freeze."""
-	options = {**machine(config), "setup": DISK, "timeout": RACE_SECONDS * 60 * SLOW}
-	run_selftest(tally, f"soak {config} {kind}: races", kind, race, f"-s {RACE_SECONDS} -d /disk", **options)
+def check_race(tally: Tally, config: str, kind: str, race: Path) -> None:
+	"""Race accesses with mprotect(), then again while CPUs come and go and tasks freeze."""
+	options = machine(config)
+	options.update(setup=DISK, timeout=RACE_SECONDS * 60 * SLOW)
+	arguments = f"-s {RACE_SECONDS} -d /disk"
+	run_selftest(tally, f"soak {config} {kind}: races", kind, race, arguments, **options)
 	if config == "up":
 		return
 	lines = run_selftest(tally, f"soak {config} {kind}: races with CPU hotplug", kind, race,
-			     f"-s {RACE_SECONDS} -d /disk", wrapper=DISTURB, **options)
+			     arguments, wrapper=DISTURB, **options)
 	with tally.step(f"soak {config} {kind}: CPU 1 went and came, tasks froze"):
-		done = re.search(r"^disturb: (\d+) times offline, (\d+) frozen", "\n".join(lines), re.M)
+		done = re.search(r"^disturb: (\d+) times offline, (\d+) frozen",
+				 "\n".join(lines), re.M)
 		assert done and int(done[1]), "CPU 1 was never offline"
 		# Xen's PV guests suspend by the hypervisor only.
-		assert int(done[2]) or config not in INJECT or kind == "xen", "nothing was ever frozen"
+		assert int(done[2]) or config not in INJECT or kind == "xen", \
+			"nothing was ever frozen"
 
 
-def check_torture(tally, config, kind):
+def check_torture(tally: Tally, config: str, kind: str) -> None:
 	"""Change mappings at random; with allocations that fail if the kernel can."""
 	starve = config in INJECT
-	with tally.step(f"soak {config} {kind}: torture{', failing allocations' if starve else ''}"):
+	how = ", failing allocations" if starve else ""
+	with tally.step(f"soak {config} {kind}: torture{how}"):
 		lines = torture(kind, TORTURE_SECONDS, 1, starve=starve, **machine(config))
 		assert "torture: passed" in lines, f"{lines[-1:]}"
 		if starve:
@@ -86,10 +99,11 @@ def check_torture(tally, config, kind):
 				"no allocation failed"
 
 
-def check_change_pte(tally, config, program, stress, minutes):
+def check_change_pte(tally: Tally, config: str, program: Path, stress: Path, minutes: int) -> None:
 	"""Run change_pte_test and its @stress test with each of KVM's MMUs."""
 	seconds = minutes * 60 // len(MMUS)
-	options = {**machine(config), "svm": True, "accel": "tcg"}
+	options = machine(config)
+	options.update(svm=True, accel="tcg")
 	busy = config == "kasan"
 	for title, append in MMUS:
 		options["append"] = append
@@ -100,15 +114,17 @@ def check_change_pte(tally, config, program, stress, minutes):
 				     f"-v {options['smp']} -s {seconds}",
 				     setup=SWAP if busy else "true",
 				     timeout=300 + seconds * SLOW, **options)
-		with tally.step(f"{name}: pages merged{', swapped and aged' if busy else ''} meanwhile"):
-			for what in (r"in place [1-9]", *((r"^\W*[1-9]\d* pages swapped out",
-							   r"^\W*[1-9]\d* generations") if busy else ())):
-				assert re.search(what, "\n".join(lines), re.M), f"not a line with '{what}'"
+		wanted = MERGED + AGED if busy else MERGED
+		with tally.step(f"{name}: pages merged{', swapped and aged' if busy else ''} "
+				"meanwhile"):
+			for what in wanted:
+				assert re.search(what, "\n".join(lines), re.M), \
+					f"not a line with '{what}'"
 
 
-def check_soak(tally, config, minutes):
-	"""Run everything on one kernel, the stress tests for @minutes in all, and count the results."""
-	programs = []
+def check_soak(tally: Tally, config: str, minutes: int) -> None:
+	"""Run everything on one kernel, the stress tests for @minutes in all; count the results."""
+	programs: list[Path] = []
 	with tally.step(f"soak {config}: build: series kernel, and selftests"):
 		build("series", config)
 		programs = [*(selftest("kvm", f"x86/{name}", config) for name in CHANGE_PTE),
@@ -117,7 +133,7 @@ def check_soak(tally, config, minutes):
 		return
 	change_pte, stress, race = programs
 	start = time.time()
-	for kind in MACHINES if config not in METAL else ("bare",):
+	for kind in MACHINES if config not in BARE_ONLY else ("bare",):
 		check_kunit(tally, config, kind)
 		check_race(tally, config, kind, race)
 		check_torture(tally, config, kind)
@@ -127,14 +143,12 @@ def check_soak(tally, config, minutes):
 			    {k: v for k, v in machine(config).items() if k != "may_warn"})
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("CONFIG", list(SOAKED[:2]), SOAKED, many=True)
 	parser.setting("MINUTES")
 	args = parser.settled()
-	check_tools()
-	print("KTAP version 1", flush=True)
-	tally = Tally()
+	tally = begin()
 	for config in args.config:
 		check_soak(tally, config, args.minutes)
 	return tally.close()

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 """Checks of KVM in guests: SPTEs that are changed in place, on each of its MMUs."""
 import re
+from pathlib import Path
+
 from checks.in_guest import run_selftest
+from common.tally import Tally
 from guests.selftests import selftest
 
 CHANGE_PTE = ("change_pte_test", "change_pte_stress_test")
-MMUS = (("TDP MMU", ""), ("shadow paging", "kvm.tdp_mmu=0 kvm_amd.npt=0"), ("NPT, shadow MMU", "kvm.tdp_mmu=0"))
+MMUS = (("TDP MMU", ""), ("shadow paging", "kvm.tdp_mmu=0 kvm_amd.npt=0"),
+	("NPT, shadow MMU", "kvm.tdp_mmu=0"))
 STRESS_SECONDS = 30
 
 
-def check_change_pte(tally):
-	"""Change SPTEs in place, on each of KVM's MMUs, in a guest that runs KVM; then stress it."""
-	programs = []
+def check_change_pte(tally: Tally) -> None:
+	"""Change SPTEs in place, on each of KVM's MMUs, in a guest that runs it; then stress it."""
+	programs: list[Path] = []
 	with tally.step("change_pte: build"):
 		programs = [selftest("kvm", f"x86/{name}") for name in CHANGE_PTE]
 	if not programs:

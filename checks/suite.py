@@ -5,11 +5,13 @@ Parts: tooling (no kernel), patches (no build), guests (builds and boots).
 """
 import sys
 import unittest
+from types import TracebackType
 
 from checks.benchmark import check_bench, check_dist
 from checks.broken_guests import check_broken_guests
 from checks.by_hand import check_permissions, check_shell
 from checks.faults import check_faults_apply
+from checks.in_guest import begin
 from checks.kunit_suites import check_base_fails, check_hotplug, check_kernels, check_kunit
 from checks.mprotect import check_migrate, check_races, check_torture
 from checks.scan import check_scan
@@ -18,61 +20,69 @@ from common.command import ROOT, main
 from common.settings import Parser
 from common.tally import Tally
 from gates.run import run_gate
-from guests.qemu import check_tools
 
 PARTS = ("tooling", "patches", "guests")
 TOOLING_GATES = ("lint",)
-PATCHES_GATES = ("series", "figures", "checkpatch", "maintainers", "kernel-doc")	# the others are for make check
-GUEST_CHECKS = (check_kunit, check_base_fails, check_hotplug, check_permissions, check_broken_guests, check_shell,
-	  check_races, check_scan, check_torture, check_migrate, check_change_pte, check_dist, check_bench)
+# The others are for make check.
+PATCHES_GATES = ("series", "figures", "checkpatch", "maintainers", "kernel-doc")
+GUEST_CHECKS = (check_kunit, check_base_fails, check_hotplug, check_permissions,
+		check_broken_guests, check_shell, check_races, check_scan, check_torture,
+		check_migrate, check_change_pte, check_dist, check_bench)
+Raised = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 
 class Counted(unittest.TextTestResult):
 	"""A unittest result that counts into a Tally."""
 
-	tally = None
+	tally: Tally
 
-	def addSuccess(self, test):
+	def count(self, test: unittest.TestCase, err: Raised | None = None) -> None:
+		"""Count @test, as failed if it raised @err."""
+		self.tally.result(f"tooling: {test.id()}", not err, str(err[1]) if err else "")
+
+	def addSuccess(self, test: unittest.TestCase) -> None:
 		super().addSuccess(test)
-		self.tally.result(f"tooling: {test.id()}", True)
+		self.count(test)
 
-	def addFailure(self, test, err):
+	def addFailure(self, test: unittest.TestCase, err: Raised) -> None:
 		super().addFailure(test, err)
-		self.tally.result(f"tooling: {test.id()}", False, str(err[1]))
+		self.count(test, err)
 
-	def addError(self, test, err):
+	def addError(self, test: unittest.TestCase, err: Raised) -> None:
 		super().addError(test, err)
-		self.tally.result(f"tooling: {test.id()}", False, str(err[1]))
+		self.count(test, err)
 
-	def addSubTest(self, test, subtest, err):
+	def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase,
+		       err: Raised | None) -> None:
 		super().addSubTest(test, subtest, err)
 		if err:
-			self.tally.result(f"tooling: {subtest.id()}", False, str(err[1]))
+			self.count(subtest, err)
 
 
-def check_tooling(tally):
+def check_tooling(tally: Tally) -> None:
 	"""Run the unit tests of the tooling: all that unittest finds in tests/."""
 	Counted.tally = tally
 	found = unittest.defaultTestLoader.discover(str(ROOT / "tests"), top_level_dir=str(ROOT))
-	unittest.TextTestRunner(stream=sys.stderr, resultclass=Counted, buffer=True, verbosity=0).run(found)
+	runner = unittest.TextTestRunner(stream=sys.stderr, resultclass=Counted, buffer=True,
+					 verbosity=0)
+	runner.run(found)
 
 
-def check_guests(tally):
+def check_guests(tally: Tally) -> None:
 	"""Build both kernels and run everything that boots one."""
 	if check_kernels(tally):
 		for check in GUEST_CHECKS:
 			check(tally)
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
-	parser.add_argument("parts", nargs="*", metavar="part", help=f"of: {' '.join(PARTS)}; default all")
+	parser.add_argument("parts", nargs="*", metavar="part",
+			    help=f"of: {' '.join(PARTS)}; default all")
 	parts = parser.settled().parts or PARTS
 	if unknown := [p for p in parts if p not in PARTS]:
 		parser.error(f"unknown part {unknown[0]}: known are {' '.join(PARTS)}")
-	check_tools()
-	print("KTAP version 1", flush=True)
-	tally = Tally()
+	tally = begin()
 	if "tooling" in parts:
 		check_tooling(tally)
 		for gate in TOOLING_GATES:

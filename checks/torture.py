@@ -7,6 +7,7 @@ SEED= repeats a run; without, it is taken from the clock and printed. The guest 
 two vCPUs, the debug kernel, KSM at work, and swap on a RAM disk.
 """
 import time
+from typing import Any
 
 from common.command import ROOT, main, say
 from common.settings import Parser
@@ -33,15 +34,16 @@ if mkswap /dev/ram0 > /dev/null 2>&1; then swapon /dev/ram0; fi
 """
 
 
-def torture(kind, seconds, seed, config="debug", kernel="series", starve=False,
-	    may_warn=False, **options):
+def torture(kind: str, seconds: int, seed: int, config: str = "debug", kernel: str = "series",
+	    starve: bool = False, may_warn: bool = False, **options: Any) -> list[str]:
 	"""Run the program for @seconds with @seed in guest @kind; return its lines.
 
 	With @starve, allocations fail now and then, which takes a config with
 	fault injection. @may_warn is that of Guest.run(), @options go to Guest.
 	Raises ToolError if it failed, or the kernel did (see guests.qemu).
 	"""
-	program = compile_static(ROOT / "guests" / "programs" / "torture.c", "torture", f"-I{headers(config)}")
+	program = compile_static(ROOT / "guests" / "programs" / "torture.c", "torture",
+				 f"-I{headers(config)}")
 	name = f"torture-{kernel}-{config}-{kind}"
 	job = (FAILING if starve else "") + JOB.format(seed=seed, seconds=seconds, processes=4,
 						       flags="-f" if starve else "")
@@ -51,7 +53,7 @@ def torture(kind, seconds, seed, config="debug", kernel="series", starve=False,
 	return [line for line in done.lines if line.startswith("torture: ")]
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("GUEST", "bare", MACHINES)
 	parser.setting("SECONDS")

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Gates: each patch of a topic boots, bare and under Xen, and fails no KUnit case that the base does not."""
+"""Gates: each patch of a topic boots, bare and under Xen, and fails only the base's KUnit cases."""
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
 from common.command import ROOT, ToolError, run
+from common.tally import KUnitCase
 from gates.compile import Compiler, concerns, write_fragment
 from gates.targets import Target
+from gates.verdict import Gate, Verdict
 from guests import kunit
 from guests.initramfs import initramfs
 from guests.kernel import ccache, configure, image, make_command
@@ -17,26 +22,34 @@ TIMEOUT = 300	# seconds, of a guest
 class Booter(Compiler):
 	"""Builds the lean kernel of one state after the other, and boots it."""
 
-	def configure(self):
-		"""Write .config as for the guests' kernels: with what is new to allnoconfig at its default."""
+	def configure(self) -> None:
+		"""Write .config as for the guests' kernels.
+
+		What is new to allnoconfig is at its default.
+		"""
 		fragment = write_fragment(self.out / "fragment.config", self.wanted())
 		(self.out / ".fragments").unlink(missing_ok=True)
 		configure(self.tree, self.out, [fragment.stem], self.out)
 
-	def build(self, commit, label):
-		"""Check @commit out and build it; return the image. Raises ToolError if it does not build."""
+	def build(self, commit: str, label: str) -> Path:
+		"""Check @commit out and build it; return the image.
+
+		Raises ToolError if it does not build.
+		"""
 		self.switch(commit, label)
-		run([*make_command(self.tree, self.out), "bzImage"], log=self.log, env=ccache(self.out.parent))
+		run([*make_command(self.tree, self.out), "bzImage"], log=self.log,
+		    env=ccache(self.out.parent))
 		return image(self.out)
 
-	def boot(self, kernel, kind):
+	def boot(self, kernel: Path, kind: str) -> list[KUnitCase]:
 		"""Boot @kernel in guest @kind; return the (case, status) of the suites that it has.
 
 		Raises ToolError if the guest does not come to a good end.
 		"""
 		name = f"gate-boot-{kind}"
 		initrd = initramfs(make_tree(), name, "true\n")
-		result = Guest(kind, kernel, initrd, accel="tcg").run(name, timeout=TIMEOUT).require()
+		machine = Guest(kind, kernel, initrd, accel="tcg")
+		result = machine.run(name, timeout=TIMEOUT).require()
 		if not any("KTAP version" in line for line in result.lines):
 			return []
 		log = result.log.with_suffix(".ktap")
@@ -45,9 +58,9 @@ class Booter(Compiler):
 		return list(kunit.cases(results))
 
 
-def boot_gate(topic, root=ROOT):
+def boot_gate(topic: str, root: Path = ROOT) -> Gate:
 	"""Return the gate that boots each patch of @topic, on the base without the other topics."""
-	def gate():
+	def gate() -> Iterator[Verdict]:
 		mine = patches.alone(topic, root)
 		series = [*(p for p in needed(topic, root) if p not in mine), *mine]
 		with Booter(TARGET, root=root) as booter:
@@ -56,33 +69,36 @@ def boot_gate(topic, root=ROOT):
 			for commit, patch in commit_series(make_tree(root), series, root):
 				if patch.topic == topic and concerns(patch, TARGET):
 					yield from outcomes(booter, commit, patch.label, known)
-	gate.__doc__ = f"Each patch of {topic} boots, bare and under Xen, and fails no KUnit case but the base's."
+	gate.__doc__ = f"Each patch of {topic} boots, bare and under Xen, and fails no KUnit " \
+		"case but the base's."
 	return gate
 
 
-def needed(topic, root=ROOT):
-	"""Return the patches of other topics that only the tests of @topic need (patches/<topic>/needs).
+def needed(topic: str, root: Path = ROOT) -> list[patches.Patch]:
+	"""Return the patches of other topics that only the tests of @topic need.
 
-	Raises ToolError if there is no such patch any more, or if @topic's cover
-	letter does not name it.
+	They are declared in patches/<topic>/needs. Raises ToolError if there is no such patch
+	any more, or if @topic's cover letter does not name it.
 	"""
-	cover, series = " ".join((root / "patches" / topic / "cover.txt").read_text().split()), []
+	cover = " ".join((root / "patches" / topic / "cover.txt").read_text().split())
+	series: list[patches.Patch] = []
 	for subject in patches.needs(topic, root)[1]:
 		found = [p for p in patches.load(root) if p.subject == subject]
 		if len(found) != 1 or subject not in cover:
-			raise ToolError(f"{topic} needs \"{subject}\": {len(found)} patches have that subject, and "
-					"its cover letter has to name it")
+			raise ToolError(f"{topic} needs \"{subject}\": {len(found)} patches have "
+					"that subject, and its cover letter has to name it")
 		series += found
 	return series
 
 
-def failures(results):
+def failures(results: Iterable[KUnitCase]) -> set[str]:
 	"""Return the names of the cases that failed."""
 	return {name for name, status in results if status not in ("PASS", "SKIP")}
 
 
-def outcomes(booter, commit, label, known):
-	"""Yield (what, good, note) for one state: per guest, or that it does not build.
+def outcomes(booter: Booter, commit: str, label: str,
+	     known: dict[str, set[str]]) -> Iterator[Verdict]:
+	"""Yield a verdict on each guest of one state, or that it does not build.
 
 	@known has the base's failures by guest.
 	"""
@@ -100,5 +116,5 @@ def outcomes(booter, commit, label, known):
 		bad = failures(results) - known[kind]
 		passed = sum(status == "PASS" for _, status in results)
 		old = len(failures(results)) - len(bad)
-		yield (f"{label}: {kind}", not bad, f"{passed} cases passed{f', {old} fail as on the base' if old else ''} "
-		       f"{' '.join(sorted(bad))}".strip())
+		note = f"{passed} cases passed{f', {old} fail as on the base' if old else ''} "
+		yield f"{label}: {kind}", not bad, f"{note}{' '.join(sorted(bad))}".strip()

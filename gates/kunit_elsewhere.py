@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Gates: the KUnit suites on other architectures, in their QEMU, by the kernel's own kunit.py."""
+from collections.abc import Iterator
+
 from common.command import build_dir, jobs
 from gates.targets import TARGETS, TARGET_CONFIGS
+from gates.verdict import Gate, Verdict
 from guests.kernel import ccache
 from guests.kunit import cases, kunit_tool
 from series.tree import make_tree
@@ -12,11 +15,11 @@ TIMEOUT = 600	# seconds, of the guest
 GOOD = {"PASS": True, "SKIP": None}
 
 
-def kunit_gate(name):
+def kunit_gate(name: str) -> Gate:
 	"""Return the gate that builds the series for @name of ARCHS and runs its suites."""
 	target, arch = TARGETS[name], ARCHS[name]
 
-	def gate():
+	def gate() -> Iterator[Verdict]:
 		target.compiler()
 		_, results = kunit_tool(
 			make_tree(), "run", f"--arch={arch}", f"--cross_compile={target.prefix}",

@@ -5,15 +5,14 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from common.command import ROOT, build_dir, run
-from common.tally import Good
+from gates.verdict import Verdict
 
 # Messages that only the tests are spared.
 TESTS_MAY = "missing-function-docstring"
 MAX_COLUMNS = 100	# of a line, a tab being eight
-# Git's patterns of the modules that keep to them.
-NARROW = ("common/*.py", "series/*.py", "guests/*.py", "bench/*.py", "gates/lint.py",
-	  "tests/test_[bdfmr]*.py", "tests/test_guests.py", "tests/test_series.py",
-	  "tests/miniature.py")
+# Git's patterns of the files that keep to them.
+NARROW = ("common/*.py", "series/*.py", "guests/*.py", "bench/*.py", "gates/*.py", "checks/*.py",
+	  "tests/*.py", "Makefile")
 # What is not a script by its name.
 NO_SCRIPT = (".py", ".c", ".h", ".rst", ".md")
 
@@ -58,7 +57,7 @@ def programs() -> list[str]:
 		if "\nif __name__ ==" in (ROOT / n).read_text()]
 
 
-def lint() -> Iterator[tuple[str, Good, str]]:
+def lint() -> Iterator[Verdict]:
 	"""The scripts of this repository: pylint, mypy, lines, shellcheck, --help, SPDX lines."""
 	modules = tracked("*.py", ":!tools/")
 	tests = [n for n in modules if n.startswith("tests/test_")]

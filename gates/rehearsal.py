@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Gates of the patches as others get them: round trip, git am, mails, quilt, topics alone, checkpatch.
-
-A gate is a generator of (what, good or None for skipped, note).
-"""
+"""Gates of the patches as others get them: round trip, git am, mails, quilt, topics, checkpatch."""
 import contextlib
 import re
 import shutil
 import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from common.command import ROOT, ToolError, build_dir, remove, run
+from common.command import ROOT, StrPath, ToolError, build_dir, remove, run
+from gates.verdict import Verdict
 from series import patches
 from series.assemble import assemble
 from series.mail import make_mails, topic_commits
@@ -17,7 +17,7 @@ from series.refresh import refresh
 from series.tree import commit_series, make_tree
 from series.worktree import git, lay
 
-# What checkpatch says that is no fault here, and why.
+# What checkpatch says that is not a fault here, and why.
 IGNORED = {
 	"MISSING_SIGN_OFF": "the person who submits adds theirs",
 	"UNKNOWN_COMMIT_ID": "the base comes without upstream's history",
@@ -31,28 +31,29 @@ IGNORED = {
 	"UNCOMMENTED_DEFINITION": "local pointers to a page table lock",
 }
 SENDER = ("A Sender", "sender@example.org")
-IDENTITY = ("-c", f"user.name={SENDER[0]}", "-c", f"user.email={SENDER[1]}")	# of the one who applies
+# Of the maintainer that applies them.
+IDENTITY = ("-c", f"user.name={SENDER[0]}", "-c", f"user.email={SENDER[1]}")
 
 
-def checkpatch(path, linux):
+def checkpatch(path: Path, linux: Path) -> str:
 	"""Return checkpatch's complaints about one complete patch as text, "" if clean."""
 	done = run(["scripts/checkpatch.pl", "--strict", "--codespell", "--no-summary", "--terse",
 		    "--show-types", f"--ignore={','.join(IGNORED)}", path], cwd=linux, check=False)
 	return done.stdout.strip()
 
 
-def contents(directory):
+def contents(directory: StrPath) -> dict[Path, tuple[bytes, int]]:
 	"""Return {path: (content, mode)} of the files below @directory."""
 	return {p.relative_to(directory): (p.read_bytes(), p.stat().st_mode)
 		for p in Path(directory).rglob("*") if p.is_file()}
 
 
-def sign_offs(series):
+def sign_offs(series: Iterable[patches.Patch]) -> list[str]:
 	"""Return the names of patches that carry a Signed-off-by."""
 	return [p.label for p in series if re.search(r"^Signed-off-by:", p.body, re.M)]
 
 
-def round_trip():
+def round_trip() -> None:
 	"""Assert that refresh after tree changes nothing, on a copy of this repository."""
 	with tempfile.TemporaryDirectory() as tmp:
 		copy = Path(tmp)
@@ -69,10 +70,11 @@ def round_trip():
 
 
 @contextlib.contextmanager
-def pristine(series):
+def pristine(series: Sequence[patches.Patch]) -> Iterator[Path]:
 	"""Yield a work tree of the base that holds the directories that @series touches."""
 	linux = build_dir() / "linux"
-	directories = sorted({str(Path(f).parent) for p in series for f in [*p.files(), *p.payload]})
+	directories = sorted({str(Path(f).parent)
+			      for p in series for f in [*p.files(), *p.payload]})
 	tree = build_dir() / "rehearsal"
 	remove(tree)
 	try:
@@ -85,17 +87,33 @@ def pristine(series):
 		git(linux, "worktree", "prune")
 
 
-def git_am():
+def git_am() -> None:
 	"""Assert that git am of build/series on a pristine tree gives build/linux's tree."""
 	linux, series = build_dir() / "linux", patches.load()
 	out = assemble()
 	with pristine(series) as tree:
 		git(tree, *IDENTITY, "am", "-q", *[str(out / p.label) for p in series])
-		assert git(tree, "rev-parse", "HEAD^{tree}") == git(linux, "rev-parse", "HEAD^{tree}"), \
-			"git am gives another tree than make tree"
+		have, want = (git(t, "rev-parse", "HEAD^{tree}") for t in (tree, linux))
+		assert have == want, "git am gives another tree than make tree"
 
 
-def rehearse_mails():
+def assert_same_commit(tree: Path, ours: str, theirs: str, sign_off: str, topic: str) -> None:
+	"""Assert that two commits in @tree have the same tree, author, date and message.
+
+	Besides, the message of @theirs ends with @sign_off. @topic is for the error.
+	"""
+	def both(what: str) -> Iterator[str]:
+		return (git(tree, "log", "-1", f"--format={what}", c) for c in (ours, theirs))
+
+	for what in ("%T", "%an <%ae>", "%ad"):
+		a, b = both(what)
+		assert a == b, f"{topic}: git am makes '{b}' of '{a}'"
+	a, b = both("%B")
+	assert b.endswith(sign_off) and b.removesuffix(sign_off).strip() == a, \
+		f"{topic}: git am changes the message of '{a.splitlines()[0]}'"
+
+
+def rehearse_mails() -> None:
 	"""Assert that what a maintainer makes of each topic's mails is what we have.
 
 	git am of the mbox on the base gives the same tree, authors and messages, the
@@ -110,27 +128,24 @@ def rehearse_mails():
 			git(tree, "checkout", "-q", "--detach", start)
 			git(tree, *IDENTITY, "am", "-q", "--empty=drop", str(out / f"{topic}.mbox"))
 			have = git(tree, "rev-list", "--reverse", f"{start}..HEAD").split()
-			assert len(have) == len(want), f"{topic}: {len(have)} commits of {len(want)} patches"
+			assert len(have) == len(want), \
+				f"{topic}: {len(have)} commits of {len(want)} patches"
 			for ours, theirs in zip(want, have):
-				for what in ("%T", "%an <%ae>", "%ad"):
-					a, b = (git(tree, "log", "-1", f"--format={what}", c) for c in (ours, theirs))
-					assert a == b, f"{topic}: git am makes '{b.strip()}' of '{a.strip()}'"
-				a, b = (git(tree, "log", "-1", "--format=%B", c).strip() for c in (ours, theirs))
-				sign_off = f"Signed-off-by: {name} <{mail}>"
-				assert b.endswith(sign_off) and b.removesuffix(sign_off).strip() == a, \
-					f"{topic}: git am changes the message of '{a.splitlines()[0]}'"
+				assert_same_commit(tree, ours, theirs,
+						   f"Signed-off-by: {name} <{mail}>", topic)
 
 
-def file_at(linux, commit, name):
+def file_at(linux: Path, commit: str, name: str) -> str:
 	"""Return the text of the file @name of @commit."""
 	return run(["git", "-C", linux, "show", f"{commit}:{name}"]).stdout
 
 
-def quilt():
+def quilt() -> None:
 	"""Assert that quilt push -a without fuzz gives build/linux's files."""
 	linux, series, out = build_dir() / "linux", patches.load(), build_dir() / "series"
 	with tempfile.TemporaryDirectory() as tmp:
-		names = sorted({f for p in series for f in p.files()} - {n for p in series for n in p.payload})
+		names = sorted({f for p in series for f in p.files()}
+			       - {n for p in series for n in p.payload})
 		for name in names:
 			(Path(tmp) / name).parent.mkdir(parents=True, exist_ok=True)
 			(Path(tmp) / name).write_text(file_at(linux, "base", name))
@@ -141,8 +156,8 @@ def quilt():
 				f"quilt gives another {name}"
 
 
-def attempt(what, function, *args):
-	"""Return a gate's result: good unless @function(*@args) raises ToolError or AssertionError."""
+def attempt(what: str, function: Callable[..., object], *args: Any) -> Verdict:
+	"""Return a verdict: good unless @function(*@args) raises ToolError or AssertionError."""
 	try:
 		function(*args)
 	except (ToolError, AssertionError) as error:
@@ -150,8 +165,8 @@ def attempt(what, function, *args):
 	return what, True, ""
 
 
-def rehearsal():
-	"""The patches survive refresh, git am, mailing and quilt, and each topic applies to the base by itself."""
+def rehearsal() -> Iterator[Verdict]:
+	"""The patches survive refresh, git am, mailing and quilt; each topic applies by itself."""
 	make_tree()
 	yield attempt("refresh after tree changes nothing", round_trip)
 	yield attempt("git am in a pristine tree gives the same tree", git_am)
@@ -164,8 +179,8 @@ def rehearsal():
 			      commit_series, build_dir() / "linux", patches.alone(topic))
 
 
-def each_checkpatch():
-	"""checkpatch --strict --codespell has nothing to say about any patch, less what is ignored for a reason."""
+def each_checkpatch() -> Iterator[Verdict]:
+	"""checkpatch --strict --codespell accepts each patch, less what is ignored for a reason."""
 	linux, out = make_tree(), assemble()
 	for patch in patches.load():
 		text = checkpatch(out / patch.label, linux)

@@ -8,23 +8,24 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.command import EXIT_MISSING, ROOT, ToolError
+from common.command import EXIT_MISSING, ROOT, StrPath, ToolError
 from guests.kernel import FRAGMENT_DIR
 
 TARGET_CONFIGS = ROOT / "gates" / "config"
-KVM_MAIN = "arch/{arch}/kvm/../../../virt/kvm/kvm_main"		# the name that a whole build gives it
+# By the name that a whole build gives it.
+KVM_MAIN = "arch/{arch}/kvm/../../../virt/kvm/kvm_main"
 MM = ("mm/mprotect", "mm/memory", "mm/mapping_dirty_helpers", "mm/modify_prot_debug", "mm/ksm",
       "mm/rmap", "fs/proc/task_mmu", "lib/kunit/user_alloc", "mm/tests/modify_prot_kunit",
       "mm/tests/modify_prot_misuse_kunit")
 THP = ("mm/huge_memory",)
 NOTIFIER = ("mm/mmu_notifier", "mm/tests/mmu_notifier_kunit")
 LAZY = ("mm/tests/lazy_mmu_mode_kunit",)
-X86 = ("arch/x86/kernel/paravirt", "arch/x86/mm/modify_prot", "arch/x86/mm/pgtable", "arch/x86/mm/tlb",
-       "arch/x86/mm/pat/set_memory")
+X86 = ("arch/x86/kernel/paravirt", "arch/x86/mm/modify_prot", "arch/x86/mm/pgtable",
+       "arch/x86/mm/tlb", "arch/x86/mm/pat/set_memory")
 XEN = ("arch/x86/xen/enlighten_pv", "arch/x86/xen/mmu_pv", "arch/x86/xen/mmu_modify_prot",
        "arch/x86/xen/multicalls", "arch/x86/xen/smp_pv")
-KVM_X86 = ("arch/x86/kvm/x86", "arch/x86/kvm/mmu/mmu", "arch/x86/kvm/mmu/spte", "arch/x86/kvm/mmu/tdp_mmu",
-	   KVM_MAIN)
+KVM_X86 = ("arch/x86/kvm/x86", "arch/x86/kvm/mmu/mmu", "arch/x86/kvm/mmu/spte",
+	   "arch/x86/kvm/mmu/tdp_mmu", KVM_MAIN)
 
 
 @dataclass(frozen=True)
@@ -32,23 +33,23 @@ class Target:
 	"""One configuration to compile for; @fragments are merged in order onto @start."""
 	name: str
 	arch: str
-	fragments: tuple
-	objects: tuple
+	fragments: tuple[str, ...]
+	objects: tuple[str, ...]
 	prefix: str = ""	# of the cross compiler
 	llvm: bool = False
-	folders: tuple = ()	# the gate folders-<name> compiles all that is in them
+	directories: tuple[str, ...] = ()	# the gate directories-<name> compiles all in them
 	start: str = "allnoconfig"	# what the fragments are merged onto
 
 	@property
-	def srcarch(self):
-		"""Return the folder in arch/ that holds the architecture."""
+	def srcarch(self) -> str:
+		"""Return the directory in arch/ that holds the architecture."""
 		return "x86" if self.arch in ("x86_64", "i386") else self.arch
 
-	def paths(self):
-		"""Return the objects' paths, relative to the output folder."""
+	def paths(self) -> list[str]:
+		"""Return the objects' paths, relative to the output directory."""
 		return [o.format(arch=self.srcarch) + ".o" for o in self.objects]
 
-	def fragment_files(self):
+	def fragment_files(self) -> list[Path]:
 		"""Return the fragments' paths: ours, else those of the guests."""
 		found = []
 		for name in self.fragments:
@@ -56,20 +57,21 @@ class Target:
 			found.append(mine if mine.is_file() else FRAGMENT_DIR / f"{name}.config")
 		return found
 
-	def compiler(self):
+	def compiler(self) -> str:
 		"""Return the compiler's program; raises ToolError if it is not installed."""
 		if self.llvm:
 			program = f"clang{llvm_suffix()}"
 		else:
 			program = f"{self.prefix}gcc"
 		if not shutil.which(program):
-			raise ToolError(f"{program} not found, {self.name} needs it: 'series/deps --check'",
-					EXIT_MISSING)
+			raise ToolError(f"{program} not found, {self.name} needs it: "
+					"'series/deps --check'", EXIT_MISSING)
 		return program
 
-	def make(self, tree, out):
+	def make(self, tree: StrPath, out: StrPath) -> list[str]:
 		"""Return make's command line for this target, without goals."""
-		argv = ["make", "-C", tree, f"O={out}", f"ARCH={self.arch}", f"CC=ccache {self.compiler()}"]
+		argv = ["make", "-C", str(tree), f"O={out}", f"ARCH={self.arch}",
+			f"CC=ccache {self.compiler()}"]
 		if self.llvm:
 			argv.append(f"LLVM={llvm_suffix() or 1}")
 		if self.prefix:
@@ -77,37 +79,40 @@ class Target:
 		return argv
 
 
-def llvm_suffix():
+def llvm_suffix() -> str:
 	"""Return what Debian appends to the newest installed clang's name, "-19", or ""."""
 	names = [Path(d) / f"clang-{v}" for d in os.get_exec_path() for v in range(30, 14, -1)]
 	versions = [int(n.name.rpartition("-")[2]) for n in names if os.access(n, os.X_OK)]
 	return f"-{max(versions)}" if versions else ""
 
 
+COMMON = MM + THP + NOTIFIER	# of all that have transparent huge pages and KVM
 X86_FRAGMENTS = ("lean", "kunit", "kunit-series", "x86")
 NOXEN_FRAGMENTS = ("lean", "kunit", "noxen", "kunit-series", "x86")
 FAR = ("common", "common64")
 TARGETS = {t.name: t for t in (
-	Target("x86_64", "x86_64", X86_FRAGMENTS, MM + THP + NOTIFIER + LAZY + X86 + XEN + KVM_X86),
-	Target("x86_64-noxen", "x86_64", NOXEN_FRAGMENTS, MM + THP + NOTIFIER + X86 + KVM_X86),
+	Target("x86_64", "x86_64", X86_FRAGMENTS, COMMON + LAZY + X86 + XEN + KVM_X86),
+	Target("x86_64-noxen", "x86_64", NOXEN_FRAGMENTS, COMMON + X86 + KVM_X86),
 	Target("i386-pae", "i386", ("common", "i386-pae"), MM + THP + X86),
 	Target("um", "um", ("common", "um"), MM),
 	Target("arm64", "arm64", (*FAR, "arm64"),
-	       MM + THP + NOTIFIER + LAZY + ("arch/arm64/mm/mmu", KVM_MAIN, "arch/arm64/kvm/mmu"),
-	       "aarch64-linux-gnu-", folders=("mm/", "fs/proc/", "arch/arm64/kvm/")),
-	Target("s390", "s390", (*FAR, "s390"),
-	       MM + THP + NOTIFIER + ("arch/s390/mm/pgtable", KVM_MAIN), "s390x-linux-gnu-",
-	       folders=("mm/", "fs/proc/", "arch/s390/kvm/")),
+	       COMMON + LAZY + ("arch/arm64/mm/mmu", KVM_MAIN, "arch/arm64/kvm/mmu"),
+	       "aarch64-linux-gnu-", directories=("mm/", "fs/proc/", "arch/arm64/kvm/")),
+	Target("s390", "s390", (*FAR, "s390"), COMMON + ("arch/s390/mm/pgtable", KVM_MAIN),
+	       "s390x-linux-gnu-", directories=("mm/", "fs/proc/", "arch/s390/kvm/")),
 	Target("powerpc", "powerpc", (*FAR, "powerpc"),
-	       MM + THP + NOTIFIER + LAZY + ("arch/powerpc/mm/book3s64/pgtable", "arch/powerpc/mm/book3s64/radix_pgtable",
-				       KVM_MAIN, "arch/powerpc/kvm/book3s_64_mmu_hv"),
-	       "powerpc64le-linux-gnu-", folders=("mm/", "fs/proc/", "arch/powerpc/kvm/")),
-	Target("riscv", "riscv", (*FAR, "riscv"), MM + THP + NOTIFIER + (KVM_MAIN, "arch/riscv/kvm/mmu"),
-	       "riscv64-linux-gnu-", folders=("mm/", "fs/proc/")),
-	Target("loongarch", "loongarch", (*FAR, "loongarch"), MM + THP + NOTIFIER + (KVM_MAIN, "arch/loongarch/kvm/mmu"),
-	       llvm=True, folders=("mm/", "fs/proc/", "arch/loongarch/kvm/")),
-	Target("clang", "x86_64", X86_FRAGMENTS, MM + THP + NOTIFIER + LAZY + X86 + XEN + KVM_X86, llvm=True),
+	       COMMON + LAZY + ("arch/powerpc/mm/book3s64/pgtable",
+				"arch/powerpc/mm/book3s64/radix_pgtable",
+				KVM_MAIN, "arch/powerpc/kvm/book3s_64_mmu_hv"),
+	       "powerpc64le-linux-gnu-", directories=("mm/", "fs/proc/", "arch/powerpc/kvm/")),
+	Target("riscv", "riscv", (*FAR, "riscv"), COMMON + (KVM_MAIN, "arch/riscv/kvm/mmu"),
+	       "riscv64-linux-gnu-", directories=("mm/", "fs/proc/")),
+	Target("loongarch", "loongarch", (*FAR, "loongarch"),
+	       COMMON + (KVM_MAIN, "arch/loongarch/kvm/mmu"),
+	       llvm=True, directories=("mm/", "fs/proc/", "arch/loongarch/kvm/")),
+	Target("clang", "x86_64", X86_FRAGMENTS, COMMON + LAZY + X86 + XEN + KVM_X86, llvm=True),
 )}
-# As much enabled as can be: for the gate folders-allmod alone.
+# As much enabled as can be: for the gate directories-allmod alone.
 ALLMOD = Target("allmod", "x86_64", ("allmod",), (), start="allmodconfig",
-		folders=("mm/", "fs/proc/", "lib/kunit/", "arch/x86/kernel/", "arch/x86/mm/", "arch/x86/xen/", "arch/x86/kvm/"))
+		directories=("mm/", "fs/proc/", "lib/kunit/", "arch/x86/kernel/", "arch/x86/mm/",
+			     "arch/x86/xen/", "arch/x86/kvm/"))

@@ -25,6 +25,7 @@ from pathlib import Path
 from common.command import EXIT_TESTS, ROOT, ToolError, main, run
 from common.result import Result
 from common.settings import Parser
+from gates.verdict import Verdict
 from series import patches
 from series.figures import PLACEHOLDER, TABLE, figure, load
 
@@ -166,11 +167,11 @@ def judge(text: Text, results: list[Result]) -> list[str]:
 
 def of_topic(topic: str, root: Path = ROOT) -> tuple[list[Text], list[Entry]]:
 	"""Return (cover letter and messages of @topic, entries of its file)."""
-	folder = root / "patches" / topic
-	entries = read_entries(folder / "figures", root)
-	texts = [Text(p.label, p.name, f"{p.subject}\n\n{p.body}", folder / p.name)
+	directory = root / "patches" / topic
+	entries = read_entries(directory / "figures", root)
+	texts = [Text(p.label, p.name, f"{p.subject}\n\n{p.body}", directory / p.name)
 		 for p in patches.load(root) if p.topic == topic]
-	cover = folder / "cover.txt"
+	cover = directory / "cover.txt"
 	if cover.is_file():
 		typed = PLACEHOLDER.sub("", TABLE.sub("", cover.read_text()))
 		texts.insert(0, Text(f"{topic}/cover.txt", "cover", typed, cover))
@@ -229,7 +230,7 @@ def complaints(root: Path = ROOT) -> Iterator[tuple[str, list[str]]]:
 			yield f"{name}: entries" if what == "entries" else what, wrong
 
 
-def figures():
+def figures() -> Iterator[Verdict]:
 	"""Figures of messages, cover letters and pages are those of bench/results/results.json."""
 	for what, wrong in complaints():
 		yield what, not wrong, "; ".join(wrong)
@@ -273,7 +274,7 @@ def fix(root: Path = ROOT) -> list[Path]:
 	return changed
 
 
-def _main():
+def _main() -> int:
 	parser = Parser(__doc__)
 	parser.add_argument("--fix", action="store_true",
 			    help="correct messages and pages; then 'make tree'")

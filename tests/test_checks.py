@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the tooling that judges tests: fault descriptions, data races, upstream's selftests, KVM's figures."""
+"""Tests of what judges tests: faults, data races, upstream's selftests, KVM's figures."""
 import contextlib
 import io
 import tempfile
@@ -45,21 +45,25 @@ class FaultTest(unittest.TestCase):
 
 	def test_fields(self):
 		fault = self.parse(FAULT)
-		self.assertEqual((fault.name, fault.title, fault.files()), ("name", "it is broken", ["mm/code.c"]))
+		self.assertEqual((fault.name, fault.title, fault.files()),
+				 ("name", "it is broken", ["mm/code.c"]))
 		first, second = fault.tests
 		self.assertEqual((first.kind, first.words, first.append, first.ends, first.says),
 				 ("kvm", ["x86/some_test", "-t", "one"], "kvm.tdp_mmu=0", "failed",
 				  ["first", "second"]))
-		self.assertEqual((second.kind, second.words, second.ends), ("kunit", ["suite*"], "ok"))
+		self.assertEqual((second.kind, second.words, second.ends),
+				 ("kunit", ["suite*"], "ok"))
 
 	def test_malformed(self):
-		for old, new in (("Title: it is broken\n", ""), ("Test: kvm", "Test: xyz"), ("Ends: ok", "Ends: well"),
-				 ("Says: not ok\n", ""), ("\n---\n", "\n"), ("Test: kvm x86/some_test -t one\n", "")):
+		for old, new in (("Title: it is broken\n", ""), ("Test: kvm", "Test: xyz"),
+				 ("Ends: ok", "Ends: well"), ("Says: not ok\n", ""),
+				 ("\n---\n", "\n"), ("Test: kvm x86/some_test -t one\n", "")):
 			with self.subTest(old=old), self.assertRaises(ToolError):
 				self.parse(FAULT.replace(old, new))
 
 	def test_unknown_name(self):
-		with self.assertRaisesRegex(ToolError, "unknown fault 'nope': known are .*kvm-no-flush"):
+		with self.assertRaisesRegex(ToolError,
+					    "unknown fault 'nope': known are .*kvm-no-flush"):
 			faults.faults(["nope"])
 
 	def test_all_are_well_formed(self):
@@ -67,35 +71,43 @@ class FaultTest(unittest.TestCase):
 
 
 class KcsanTest(unittest.TestCase):
-	"""checks.kcsan blames the series for races in its own code that the base's logs don't have."""
+	"""checks.kcsan blames the series for races in its own code that the base does not have."""
 
 	def failures(self, series, base):
-		"""Return (failed results, whether the base was run) for logs of the two with these races."""
+		"""Return (failed results, whether the base was run) for logs with these races."""
 		tally = Tally()
-		with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-			log = Path(folder) / "log"
+		with tempfile.TemporaryDirectory() as tmp, contextlib.ExitStack() as stack:
+			log = Path(tmp) / "log"
 			log.mkdir()
 
 			def write(kernel, races):
-				text = "".join(f"BUG: KCSAN: data-race in {race}\n" for race in races)
-				(log / f"torture-{kernel}-kcsan-bare.log").write_text(f"boot\n{text}end\n")
+				text = "".join(f"BUG: KCSAN: data-race in {r}\n" for r in races)
+				path = log / f"torture-{kernel}-kcsan-bare.log"
+				path.write_text(f"boot\n{text}end\n")
 
 			write("series", series)
 			stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+			own = {"change_pte_range", "mine"}
 			for name, value in (("sys.__stdout__", io.StringIO()),
-					    ("checks.kcsan.build_dir", lambda: Path(folder)),
-					    ("checks.kcsan.own_functions", lambda: {"change_pte_range", "mine"})):
+					    ("checks.kcsan.build_dir", lambda: Path(tmp)),
+					    ("checks.kcsan.own_functions", lambda: own)):
 				stack.enter_context(unittest.mock.patch(name, value))
 			run_base = stack.enter_context(unittest.mock.patch(
-				"checks.kcsan.run_base", side_effect=lambda *_: write("base", base)))
+				"checks.kcsan.run_base",
+				side_effect=lambda *_: write("base", base)))
 			kcsan.check_kcsan(tally, 0, None, None, {})
 			return tally.failed, run_base.called
 
 	def test_blame(self):
-		"""Two functions in any order, with offsets, are one race; other people's need no base."""
+		"""Two functions in any order, with offsets, are one race.
+
+		For races in other code, the base is not run.
+		"""
 		race, turned = "mine+0x1/0x2 / theirs+0x3/0x4", "theirs+0x5/0x6 / mine+0x7/0x8"
-		for series, base, want in (((), (), (0, False)), (("theirs / others",), (), (0, False)),
-					   ((race,), (), (1, True)), ((race,), (turned,), (0, True)),
+		for series, base, want in (((), (), (0, False)),
+					   (("theirs / others",), (), (0, False)),
+					   ((race,), (), (1, True)),
+					   ((race,), (turned,), (0, True)),
 					   ((race, "change_pte_range"), (race,), (1, True))):
 			with self.subTest(series=series, base=base):
 				self.assertEqual(self.failures(series, base), want)
@@ -104,15 +116,18 @@ class KcsanTest(unittest.TestCase):
 class UpstreamTest(unittest.TestCase):
 	"""checks.upstream tells outcomes apart, and fails on any difference."""
 
-	lines = ["noise", "== begin /bin/a", "== end /bin/a 0", "ok 1 - one", "ok 2 two # SKIP no", "== next",
+	lines = ["noise", "== begin /bin/a", "== end /bin/a 0", "ok 1 - one",
+		 "ok 2 two # SKIP no", "== next",
 		 "ok 3 stray", "== begin /bin/b", "== end /bin/b 124", "== next",
 		 "== begin /bin/c", "== end /bin/c 1", "not ok 1 three", "== next"]
 
 	def compare(self, base, series):
 		"""Return (number of failures, the table's lines) for two consoles."""
 		tally = Tally()
-		with contextlib.redirect_stdout(io.StringIO()), unittest.mock.patch("sys.__stdout__", io.StringIO()):
-			table = upstream.compare(tally, "mm bare", upstream.parse(base), upstream.parse(series))
+		with contextlib.redirect_stdout(io.StringIO()), \
+		     unittest.mock.patch("sys.__stdout__", io.StringIO()):
+			table = upstream.compare(tally, "mm bare", upstream.parse(base),
+						 upstream.parse(series))
 		return tally.failed, table
 
 	def test_outcomes(self):
@@ -124,23 +139,28 @@ class UpstreamTest(unittest.TestCase):
 		self.assertEqual(self.compare(self.lines, self.lines)[0], 0)
 
 	def test_differences(self):
-		for old, new in (("== end /bin/a 0", "== end /bin/a 4"), ("ok 1 - one", "not ok 1 - one"),
+		for old, new in (("== end /bin/a 0", "== end /bin/a 4"),
+				 ("ok 1 - one", "not ok 1 - one"),
 				 ("not ok 1 three", "not ok 1 other"), ("== end /bin/b 124", "")):
 			with self.subTest(old=old):
 				other = [new if line == old else line for line in self.lines]
 				for pair in ((self.lines, other), (other, self.lines)):
 					failed, table = self.compare(*pair)
-					self.assertEqual(failed, 1)
-					self.assertEqual(sum(line.endswith("DIFFERS") for line in table), 1)
+					differ = sum(line.endswith("DIFFERS") for line in table)
+					self.assertEqual((failed, differ), (1, 1))
 
 
 class KvmBenchTest(unittest.TestCase):
 	"""bench.kvm takes figures from the program's lines."""
 
 	def test_parse(self):
-		line = "# result bench=ksm case=read pages=64 metric={} median=2.5 min=2.0 max=3.0 runs=3"
-		found = parse_kvm([line.format("ns_per_page"), line.format("exits_per_page"), "noise"], "base", ",x")
-		self.assertEqual([r.metric for r in found], ["instructions_per_page", "exits_per_page"])
+		lines = ["# result bench=ksm case=read pages=64 "
+			 f"metric={metric} median=2.5 min=2.0 max=3.0 runs=3"
+			 for metric in ("ns_per_page", "exits_per_page")]
+		found = parse_kvm([*lines, "noise"], "base", ",x")
+		self.assertEqual([r.metric for r in found],
+				 ["instructions_per_page", "exits_per_page"])
 		self.assertEqual(found[0].as_object(),
-				 {"kernel": "base", "guest": "kvm-host", "bench": "ksm", "case": "read,x", "pages": 64,
-				  "metric": "instructions_per_page", "value": 2.5, "min": 2.0, "max": 3.0, "runs": 3})
+				 {"kernel": "base", "guest": "kvm-host", "bench": "ksm",
+				  "case": "read,x", "pages": 64, "metric": "instructions_per_page",
+				  "value": 2.5, "min": 2.0, "max": 3.0, "runs": 3})

@@ -64,13 +64,13 @@ class CompileGate(FakeCase):
 		self.assertIn("mm/tests/new.c: ‘b’ defined but not used", second.text())
 		self.assertTrue(whole.good(), "it is not new any more")
 
-	def test_folders_compile_without_a_warning(self):
-		target = targets.Target("fake", "x86_64", (), (), folders=("mm/",))
-		clean, = compiling.whole_folders(target, self.root)
+	def test_directories_compile_without_a_warning(self):
+		target = targets.Target("fake", "x86_64", (), (), directories=("mm/",))
+		clean, = compiling.whole_directories(target, self.root)
 		self.assertTrue(clean.good(), clean.text())
 		self.assertEqual(clean.compiled, 2)
 		self.unused_variable_in_second()
-		warned, = compiling.whole_folders(target, self.root)
+		warned, = compiling.whole_directories(target, self.root)
 		self.assertIn("‘b’ defined but not used", warned.text())
 		self.assertFalse(warned.good())
 
@@ -86,7 +86,7 @@ class CompileGate(FakeCase):
 		self.assertFalse(first.good())
 		self.assertIn("mm/code.c: ", first.errors[0])
 
-	def test_base_that_does_not_compile_is_no_fault_of_the_series(self):
+	def test_base_that_does_not_compile_is_not_a_fault_of_the_series(self):
 		code = self.linux / "mm" / "code.c"
 		code.write_text(code.read_text() + "syntax error\n")
 		with self.assertRaises(ToolError) as caught:
@@ -95,8 +95,8 @@ class CompileGate(FakeCase):
 
 	def test_gate_counts_and_keeps_results(self):
 		self.unused_variable_in_second()
-		tally = Tally()
-		with unittest.mock.patch.dict(run.GATES, {"fake": run.compile_gate(TARGET, self.root)}), \
+		tally, gate = Tally(), run.compile_gate(TARGET, self.root)
+		with unittest.mock.patch.dict(run.GATES, {"fake": gate}), \
 		     unittest.mock.patch("builtins.print"):
 			run.run_gate("fake", tally)
 		self.assertEqual((tally.passed, tally.failed), (2, 1))
@@ -108,32 +108,40 @@ class Comparisons(unittest.TestCase):
 	"""What counts as the same finding, and bad input."""
 
 	def test_findings_are_compared_without_line_numbers(self):
-		text = "/x/mm/a.c:10:5: warning: odd [-Wodd]\nWarning: mm/b.h:7 no return value of 'f'\nMAINTAINERS:5: warning: y\n" \
+		text = "/x/mm/a.c:10:5: warning: odd [-Wodd]\n" \
+			"Warning: mm/b.h:7 no return value of 'f'\n" \
+			"MAINTAINERS:5: warning: y\n" \
 			"/x/kvm/m.c:31:3-12: second lock on line 31\n"
-		moved = text.replace(":10:5", ":12:7").replace(":7 ", ":9 ").replace(":5:", ":6:").replace("31", "44")
-		self.assertEqual(static.without_lines(text, "/x"), static.without_lines(moved, "/x"))
-		self.assertNotEqual(static.without_lines(text, "/x"), static.without_lines(text.replace("odd", "new"), "/x"))
+		moved = text
+		for old, new in ((":10:5", ":12:7"), (":7 ", ":9 "), (":5:", ":6:"), ("31", "44")):
+			moved = moved.replace(old, new)
+		found = static.without_lines(text, "/x")
+		self.assertEqual(found, static.without_lines(moved, "/x"))
+		self.assertNotEqual(found, static.without_lines(text.replace("odd", "new"), "/x"))
 
 	def test_a_second_finding_of_the_same_text_is_new(self):
-		trees = {"series": Counter({"a.c: warning: x": 2}), "base": Counter({"a.c: warning: x": 1})}
+		finding = "a.c: warning: x"
+		trees = {"series": Counter({finding: 2}), "base": Counter({finding: 1})}
 		with unittest.mock.patch.object(static, "make_tree", lambda: "series"), \
 		     unittest.mock.patch.object(static, "base_worktree", lambda: "base"):
-			self.assertEqual(static.compare("x", trees.get), ("x", False, "a.c: warning: x"))
+			self.assertEqual(static.compare("x", trees.get), ("x", False, finding))
 			self.assertEqual(static.compare("x", lambda tree: trees["base"])[1], True)
 
 	def test_compiler_output_is_understood(self):
-		log = ("../linux/mm/a.c:3:9: warning: unused variable ‘x’ [-Wunused-variable]\n"
-		       "/t/mm/b.c:4: error: no\nmm/c.o: warning: objtool: f+0x1: odd\n  CC      mm/a.o\n")
+		unused = "unused variable ‘x’ [-Wunused-variable]"
+		log = (f"../linux/mm/a.c:3:9: warning: {unused}\n/t/mm/b.c:4: error: no\n"
+		       "mm/c.o: warning: objtool: f+0x1: odd\n  CC      mm/a.o\n")
 		warnings, errors = compiling.findings(log, "/t", "/o")
-		self.assertEqual(warnings, {("mm/a.c", "unused variable ‘x’ [-Wunused-variable]"),
-					    ("mm/c.o", "objtool: f+0x1: odd")})
+		self.assertEqual(warnings, {("mm/a.c", unused), ("mm/c.o", "objtool: f+0x1: odd")})
 		self.assertEqual(errors, ["mm/b.c: no"])
 
 	def test_patches_of_other_architectures_are_not_compiled(self):
 		def patch(*files):
-			return patches.Patch("n", "t", {}, "", [], "".join(f"diff --git a/{f} b/{f}\n" for f in files))
+			hunks = "".join(f"diff --git a/{f} b/{f}\n" for f in files)
+			return patches.Patch("n", "t", {}, "", [], hunks)
 		arm64, um = targets.TARGETS["arm64"], targets.TARGETS["um"]
-		self.assertFalse(compiling.concerns(patch("arch/x86/mm/a.c", "Documentation/x.rst"), arm64))
+		self.assertFalse(compiling.concerns(patch("arch/x86/mm/a.c", "Documentation/x.rst"),
+						    arm64))
 		self.assertTrue(compiling.concerns(patch("arch/x86/mm/a.c", "mm/b.c"), arm64))
 		self.assertTrue(compiling.concerns(patch("arch/x86/mm/a.c"), um))
 
@@ -159,7 +167,8 @@ class BootGate(FakeCase):
 		self.assertEqual(boot.needed("1-topic", self.root), [])
 		declared = self.root / "patches" / "1-topic" / "needs"
 		declared.write_text("# why\ntests: mm: extend the new file\n")
-		self.assertEqual([p.subject for p in boot.needed("1-topic", self.root)], ["mm: extend the new file"])
+		self.assertEqual([p.subject for p in boot.needed("1-topic", self.root)],
+				 ["mm: extend the new file"])
 		cover.write_text("mm: cover\n\nIt needs nothing.\n")
 		with self.assertRaisesRegex(ToolError, "its cover letter has to name it"):
 			boot.needed("1-topic", self.root)

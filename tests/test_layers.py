@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The tooling's floors: no import goes up, none goes round in a circle, none is hidden in a function."""
+"""The tooling's floors: no import goes up or round in a circle, or is hidden in a function."""
 import ast
 import sys
 import unittest
@@ -10,7 +10,7 @@ FLOORS = ("common", "series", "guests", "bench", "gates", "checks", "tests")
 
 
 def imports(path):
-	"""Return [(line, module of the tooling that is imported, whether at the top level)] of a file."""
+	"""Return [(line, module of the tooling, whether at the top level)] of a file's imports."""
 	tree = ast.parse(path.read_text())
 	found = []
 	for node in ast.walk(tree):
@@ -19,7 +19,8 @@ def imports(path):
 			names = [alias.name for alias in node.names]
 		elif isinstance(node, ast.ImportFrom):
 			inner = [f"{node.module}.{alias.name}" for alias in node.names]
-			names = [n if (ROOT / (n.replace(".", "/") + ".py")).is_file() else node.module for n in inner]
+			names = [n if (ROOT / (n.replace(".", "/") + ".py")).is_file()
+				 else node.module for n in inner]
 		found += [(node.lineno, name, node in tree.body) for name in dict.fromkeys(names)
 			  if name.partition(".")[0] in FLOORS]
 	return found
@@ -27,7 +28,8 @@ def imports(path):
 
 def modules():
 	"""Return {name: path} of the tooling's modules."""
-	return {f"{floor}.{path.stem}": path for floor in FLOORS for path in sorted((ROOT / floor).glob("*.py"))}
+	return {f"{floor}.{path.stem}": path
+		for floor in FLOORS for path in sorted((ROOT / floor).glob("*.py"))}
 
 
 def circle(graph):
@@ -56,11 +58,13 @@ class Layers(unittest.TestCase):
 		for name, path in modules().items():
 			floor = FLOORS.index(name.partition(".")[0])
 			for line, other, _ in imports(path):
+				below = FLOORS.index(other.partition(".")[0])
 				with self.subTest(f"{path.relative_to(ROOT)}:{line}"):
-					self.assertLessEqual(FLOORS.index(other.partition(".")[0]), floor, other)
+					self.assertLessEqual(below, floor, other)
 
 	def test_no_circle(self):
-		graph = {name: [other for _, other, _ in imports(path)] for name, path in modules().items()}
+		graph = {name: [other for _, other, _ in imports(path)]
+			 for name, path in modules().items()}
 		self.assertEqual(circle(graph), [])
 		self.assertEqual(circle({"a": ["b"], "b": ["c"], "c": ["b"]}), ["b", "c"])
 
@@ -76,10 +80,12 @@ class Layers(unittest.TestCase):
 				self.assertNotIn(name.partition(".")[2], sys.stdlib_module_names)
 
 	def test_no_two_modules_have_the_same_name(self):
-		names = [name.partition(".")[2] for name in modules() if not name.endswith("__init__")]
+		names = [name.partition(".")[2] for name in modules()
+			 if not name.endswith("__init__")]
 		self.assertEqual(sorted(n for n in names if names.count(n) > 1), [])
 
 	def test_product_code_imports_no_test(self):
 		for name, path in modules().items():
 			if not name.startswith("tests."):
-				self.assertFalse([o for _, o, _ in imports(path) if o.startswith("tests")], name)
+				self.assertFalse([o for _, o, _ in imports(path)
+						  if o.startswith("tests")], name)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from common import command
 from common.command import ROOT
+from tests.test_layers import FLOORS
 
-ROOMS = ("common", "series", "guests", "bench", "gates", "checks", "tests")
-NAMED = ("*.py", "*.sh", "deps")	# what a room's README has to name
+NAMED = ("*.py", "*.sh", "deps")	# what a floor's README has to name
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 README_WORDS = 700
 EXAMPLE = ROOT / "examples" / "add-a-kunit-case.patch"
@@ -56,7 +56,7 @@ class Pages(unittest.TestCase):
 		self.assertLessEqual(len(words), README_WORDS)
 
 	def test_links_lead_somewhere(self):
-		self.assertGreater(len(pages()), len(ROOMS))
+		self.assertGreater(len(pages()), len(FLOORS))
 		for page in pages():
 			with self.subTest(page.relative_to(ROOT)):
 				self.assertEqual(dead_links(page, page.read_text()), [])
@@ -77,21 +77,21 @@ class Pages(unittest.TestCase):
 			with self.subTest(page.relative_to(ROOT)):
 				self.assertTrue(page.name == "README.md" or page in linked)
 
-	def test_rooms_name_their_modules(self):
-		for room in ROOMS:
-			text = (ROOT / room / "README.md").read_text()
-			names = {p.name for pattern in NAMED for p in (ROOT / room).glob(pattern)}
+	def test_floors_name_their_modules(self):
+		for floor in FLOORS:
+			text = (ROOT / floor / "README.md").read_text()
+			names = {p.name for pattern in NAMED for p in (ROOT / floor).glob(pattern)}
 			names.discard("__init__.py")
-			with self.subTest(room):
+			with self.subTest(floor):
 				self.assertTrue(names)
 				self.assertEqual(not_named(text, sorted(names)), [])
 
-	def test_rooms_name_nothing_that_is_gone(self):
-		for room in ROOMS:
-			text = (ROOT / room / "README.md").read_text()
+	def test_floors_name_nothing_that_is_gone(self):
+		for floor in FLOORS:
+			text = (ROOT / floor / "README.md").read_text()
 			for name in re.findall(r"`(\w+\.(?:py|sh))`", text):
-				with self.subTest(f"{room}: {name}"):
-					self.assertTrue((ROOT / room / name).is_file())
+				with self.subTest(f"{floor}: {name}"):
+					self.assertTrue((ROOT / floor / name).is_file())
 
 	def test_a_module_that_is_not_named_is_seen(self):
 		self.assertEqual(not_named("`a.py`, b.py", ["a.py", "b.py"]), ["b.py"])
