@@ -113,7 +113,7 @@ def log_note(text: str) -> None:
 		print(f"# {text}", file=sys.stderr, flush=True)
 
 
-def _append(line):
+def _append(line: str) -> None:
 	log = build_dir() / "log" / "commands.log"
 	log.parent.mkdir(exist_ok=True)
 	with log.open("a") as f:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from common.command import EXIT_GUEST, ToolError
 
@@ -153,12 +153,12 @@ def dump(results: Iterable[Result]) -> str:
 	return json.dumps([r.as_object() for r in results], indent=1) + "\n"
 
 
-def select(results: Iterable[Result], **wanted) -> list[Result]:
+def select(results: Iterable[Result], **wanted: Any) -> list[Result]:
 	"""Return those of @results whose fields are what @wanted says."""
 	return [r for r in results if all(getattr(r, n) == value for n, value in wanted.items())]
 
 
-def one(results: Iterable[Result], **wanted) -> Result:
+def one(results: Iterable[Result], **wanted: Any) -> Result:
 	"""Return the first of @results whose fields are what @wanted says.
 
 	Raises ToolError with the known values of the first field that has no match.

@@ -22,7 +22,6 @@ from guests.kernel import (FRAGMENT_DIR, Options, ccache, check_config, check_ke
 			   known_kernels, make_command, output, read_config, read_fragments,
 			   source)
 from guests.qemu import MACHINES, Guest
-from series.base import tree_version
 from series.worktree import git
 
 # What the default configuration is merged from, after x86_64_defconfig.

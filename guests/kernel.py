@@ -124,7 +124,8 @@ def check_config(wanted: Options, dotconfig: StrPath) -> None:
 				f"see their dependencies in {dotconfig}", EXIT_CONFIG)
 
 
-def configure(tree: StrPath, out: Path, names: Sequence[str], directory: StrPath = FRAGMENT_DIR) -> None:
+def configure(tree: StrPath, out: Path, names: Sequence[str],
+	      directory: StrPath = FRAGMENT_DIR) -> None:
 	"""Write out/.config: allnoconfig plus fragments, checked; keep it if nothing changed."""
 	wanted = read_fragments(names, directory)
 	files = [Path(directory) / f"{name}.config" for name in names]
