@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """make profile: instructions per function, base beside series, kernel and hypervisor.
 
-Writes build/bench/profile.json and, as text, build/bench/breakdown.txt.
+Writes build/bench/profile.json and, as text, build/bench/breakdown.txt. A round of the
+bench "everyday" is a fork(), exec() and exit() of a shell's; it is counted as a whole.
 """
 import json
 import shlex
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 
 from bench import kernels, matrix, report
@@ -22,19 +24,32 @@ from guests.xen import symbols as xen_symbols
 
 MARKER = "PROFILE-START"
 PAGES = 512
-# bench: the kernel's function that begins a round, updates per page of a round.
-ROUNDS = {
-	"mprotect": ("do_mprotect_pkey", 1),
-	"fork": ("kernel_clone", 1),
-	"munmap": ("__x64_sys_munmap", 1),
-	"madv_dontneed": ("do_madvise", 1),
+# Again and again: on a fast host one run is over before it can be recorded.
+PERF = "while /bin/mprotect_perf -b {bench} -c {case} -p {pages} -n 1000; do :; done"
+
+
+@dataclass(frozen=True)
+class Loop:
+	"""What is profiled: a shell's @job, each round of which begins with the kernel's @start."""
+	start: str
+	job: str = PERF
+	unit: str = "pte"	# what the figures are per
+
+
+LOOPS = {
+	"mprotect": Loop("do_mprotect_pkey"),
+	"fork": Loop("kernel_clone"),
+	"munmap": Loop("__x64_sys_munmap"),
+	"madv_dontneed": Loop("do_madvise"),
+	"everyday": Loop("kernel_clone", "while :; do /bin/true; done", "round"),
 }
+EVERYDAY = ("everyday", "fork-exec", 1)		# bench, case, pages: rounds have none
 # Locked: a lock prefix, or xchg with memory. As the kernel is on SMP; on one CPU it
 # patches lock prefixes away, the instructions stay where they are.
 LOCKED = r"lock |xchg .*\("
 SET_UP = "handle_mm_fault"	# pages are faulted in before a run's first mprotect()
 TRIES = 4
-SHOWN = 0.05		# instructions per pte: functions below are summed up
+SHOWN = 0.0005		# share of all instructions: functions below are summed up
 PER_PTE = 1 / 16	# what is executed less often than this per pte is work per call
 
 
@@ -43,22 +58,21 @@ def profile(kernel: str, name: str, bench: str = "mprotect", case: str = "anon-4
 	"""Profile @bench on @kernel in the guest @name; return an object for profile.json."""
 	place = matrix.places([name])[name]
 	out = build(kernel, place.config)
-	# Again and again: on a fast host one run is over before it can be recorded.
-	job = f"echo {MARKER}\n" \
-	      f"while /bin/mprotect_perf -b {bench} -c {case} -p {pages} -n 1000; do :; done\n"
+	loop = LOOPS[bench]
+	job = f"echo {MARKER}\n{loop.job.format(bench=bench, case=case, pages=pages)}\n"
 	log = f"profile-{kernel}-{name}"
 	guest = kernels.machine(kernel, place, log, job, [program()], icount=True, smp=1)
 	symbols = SymbolMap((out / "System.map").read_text(),
 			    xen_symbols() if place.kind == "xen" else "")
-	start, updates = ROUNDS[bench]
-	if start not in symbols.by_name:
-		raise ToolError(f"{start} is not in {out / 'System.map'}")
+	if loop.start not in symbols.by_name:
+		raise ToolError(f"{loop.start} is not in {out / 'System.map'}")
+	start = symbols.by_name[loop.start]
 	vmlinux = out / "vmlinux"
 	with tempfile.TemporaryDirectory(dir=build_dir() / "bench") as tmp:
 		for _ in range(TRIES):
-			trace = record(guest.command(), tmp, MARKER, symbols.by_name[start])
-			found = count(trace, symbols.by_name[start], pages * updates,
-				      instructions(vmlinux, "syscall"), even=bench == "mprotect")
+			trace = record(guest.command(), tmp, MARKER, start)
+			found = count(trace, start, pages, instructions(vmlinux, "syscall"),
+				      even=bench == "mprotect")
 			functions = found.functions(symbols)
 			if bench != "mprotect" or SET_UP not in functions:
 				break
@@ -83,6 +97,12 @@ def results(profiles: Iterable[Profiled]) -> list[Result]:
 
 	found = []
 	for item in profiles:
+		if LOOPS[item["bench"]].unit == "round":
+			found.append(result(item, "instructions_per_round", item["total"], 0))
+			kinds = ("hypercall", "trap") if item["guest"].startswith("xen") else ()
+			found += [result(item, f"{kind}s_per_round", item["entries"].get(kind, 0), 2)
+				  for kind in kinds]
+			continue
 		# Not locked_per_call: an interrupt in the few rounds recorded would change it.
 		found.append(result(item, "locked_per_pte", item["locked_per_pte"], 4))
 		if item["guest"].startswith("xen"):
@@ -101,7 +121,9 @@ def text(profiles: Iterable[Profiled]) -> str:
 		lines.append("".join(f"{v:10.{digits}f}" for v in values) + f"  {key}")
 
 	for (guest, bench, case, pages), items in grouped(profiles).items():
-		lines += [f"{bench} {case}, {pages} pages, {guest}: instructions per pte",
+		unit = LOOPS[bench].unit
+		size = f"{pages} pages, " if unit == "pte" else ""
+		lines += [f"{bench} {case}, {size}{guest}: instructions per {unit}",
 			  "".join(f"{i['kernel']:>10}" for i in items)]
 		names = dict.fromkeys(n for i in items for n in i["functions"])
 		row("total", [i["total"] for i in items])
@@ -111,16 +133,16 @@ def text(profiles: Iterable[Profiled]) -> str:
 				row(f"entries into the hypervisor: {kind}s",
 				    [i["entries"].get(kind, 0) for i in items], 4)
 		locked = "locked instructions of the kernel, per"
-		row(f"{locked} pte", [i["locked_per_pte"] for i in items])
+		row(f"{locked} {unit}", [i["locked_per_pte"] for i in items])
 		row(f"{locked} call", [i["locked_per_call"] for i in items])
-		rest = [0.0] * len(items)
+		rest, shown = [0.0] * len(items), SHOWN * max(i["total"] for i in items)
 		by_name = {n: [i["functions"].get(n, 0) for i in items] for n in names}
 		for name, values in sorted(by_name.items(), key=lambda pair: -max(pair[1])):
-			if max(values) >= SHOWN:
+			if max(values) >= shown:
 				row(name, values)
 			else:
 				rest = [a + b for a, b in zip(rest, values)]
-		row(f"functions below {SHOWN}", rest)
+		row(f"functions below {shown:.2f}", rest)
 		lines.append("")
 	return "\n".join(lines)
 
@@ -137,7 +159,7 @@ def write(profiles: list[Profiled]) -> str:
 	command = ["make profile", *(f"{v}={shlex.quote(' '.join(setting(v)))}"
 				     for v in ("GUEST", "KERNEL") if setting(v))]
 	breakdown = f"# {' '.join(command)}\n" \
-		    f"# instructions executed per pte and change of protection\n\n{text(profiles)}"
+		    f"# instructions executed per pte and change, or per round\n\n{text(profiles)}"
 	out = build_dir() / "bench"
 	with replaced(out / "profile.json") as tmp:
 		tmp.write_text(json.dumps(profiles, indent=1) + "\n")
@@ -150,16 +172,16 @@ def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("GUEST", list(matrix.PROFILED_PLACES), matrix.PROFILED_PLACES, many=True)
 	parser.setting("KERNEL", list(KERNELS), known_kernels(), many=True)
-	parser.add_argument("--bench", default="mprotect", choices=list(ROUNDS))
+	parser.add_argument("--bench", default="mprotect", choices=list(LOOPS))
 	parser.add_argument("--case", default="anon-4k")
 	parser.add_argument("--pages", type=int, default=PAGES)
 	args = parser.settled()
+	what = EVERYDAY if args.bench == EVERYDAY[0] else (args.bench, args.case, args.pages)
 	chosen = matrix.places(args.guest)
 	steps: Steps[Profiled] = Steps("profile")
 	for name in chosen:
 		for kernel in args.kernel:
-			steps.add(f"{kernel} {name}", partial(profile, kernel, name, args.bench,
-							      args.case, args.pages))
+			steps.add(f"{kernel} {name}", partial(profile, kernel, name, *what))
 	(build_dir() / "bench").mkdir(exist_ok=True)
 	profiles = steps.run()
 	print(write(profiles), end="")

@@ -74,6 +74,7 @@ PLACES = {
 SHORT_PLACES = ("bare", "xen")
 DEBIAN_PLACES = ("bare", "xen")		# Debian's kernels have configs of their own
 PROFILED_PLACES = ("bare", "bare-noxen", "xen")
+EVERYDAY_PLACES = ("bare", "xen")	# a shell's fork and exec is counted there
 TIMED_PLACES = ("bare", "xen")		# by the clock
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from bench import kernels, matrix, report
-from bench.by_function import profile, results as profile_results, write as write_profiles
+from bench.by_function import EVERYDAY, profile, results as profile_results, write as write_profiles
 from bench.facts import facts
 from bench.insn_profile import Profiled
 from bench.kvm import measure_kvm
@@ -163,6 +163,9 @@ def bench(short: bool = False, guest_names: list[str] | None = None,
 	profiling: Steps[Profiled] = Steps("profile")
 	for kernel, name in () if short else profiled(chosen, kernel_names):
 		profiling.add(f"profile {kernel} {name}", partial(profile, kernel, name))
+		if name in matrix.EVERYDAY_PLACES:
+			profiling.add(f"everyday {kernel} {name}",
+				      partial(profile, kernel, name, *EVERYDAY))
 	profiles = profiling.run()
 	if profiles:
 		results += profile_results(profiles)

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from common.command import (EXIT_BUILD, ROOT, StrPath, ToolError, build_dir, jobs, locked, run,
-			    say)
+from common.command import EXIT_BUILD, ROOT, StrPath, ToolError, build_dir, jobs, locked, run, say
 from gates.targets import Target
 from guests.kernel import SERIES_ONLY, Options, ccache, check_config, read_fragments
 from series import patches

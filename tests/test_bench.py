@@ -272,6 +272,20 @@ class Profile(BenchCase):
 		self.assertEqual(by_function.merged(old, [item]),
 				 [old[0], *by_function.results([item])])
 
+	def test_a_round_of_everyday_counts_as_a_whole(self):
+		item = {"kernel": "base", "guest": "xen", "bench": "everyday",
+			"case": "fork-exec", "pages": 1, "units": 4, "total": 2690000.4,
+			"functions": {"f": 2690000.4}, "hypervisor": 1e6,
+			"locked_per_pte": 5.0, "locked_per_call": 0.0,
+			"entries": {"hypercall": 698.25, "trap": 34.0, "user": 7.0}}
+		found = {r.metric: r.value for r in by_function.results([item])}
+		self.assertEqual(found, {"instructions_per_round": 2690000,
+					 "hypercalls_per_round": 698.25, "traps_per_round": 34.0})
+		self.assertIn("everyday fork-exec, xen: instructions per round",
+			      by_function.text([item]))
+		bare = by_function.results([{**item, "guest": "bare"}])
+		self.assertEqual([r.metric for r in bare], ["instructions_per_round"])
+
 
 class Balanced(HTMLParser):
 	"""Checks that every tag is closed, and collects attributes."""
