@@ -142,7 +142,7 @@ TABLE = {s.name: s for s in (
 	Setting("KERNEL_ORG", like(r"(https?|file)://\S+", "a URL"), None,
 		"mirror of kernel.org's /pub/linux/kernel", "<URL>"),
 	Setting("GUEST", words, None,
-		"kind of guest, or several; which ones a target knows: above"),
+		"kind of guest, or place of the benchmark: see above"),
 	Setting("KERNEL", words, None,
 		"base, series, topic1 ...; the benchmark also knows Debian's own"),
 	Setting("HOST_KERNEL", one_of(*KERNELS), None,
@@ -191,8 +191,8 @@ TABLE = {s.name: s for s in (
 	Setting("ROUNDS", number, 6, "make bench-wall: boots of each kernel", "6"),
 	Setting("KEEP", flag, False, "make report: also take the results into bench/", "1"),
 	Setting("DEB_CONFIG", deb_config, None,
-		"make deb: start from this .config; local: from the running kernel's and its "
-		"loaded modules", "<file>"),
+		"make deb: start from this .config; local: the running kernel's, loaded modules only",
+		"<file>"),
 	Setting("BOOT", flag, True, "make deb: 0: don't boot the packaged kernel in QEMU", "0"),
 )}
 
