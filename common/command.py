@@ -27,7 +27,7 @@ Environment = Mapping[str, str]
 for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
 	os.environ.pop(_name, None)
 
-# One exit code per kind of failure (README.md lists them).
+# One exit code per kind of failure (FAILURES.md lists them).
 EXIT_TESTS = 1		# tests ran and some failed
 EXIT_USAGE = 2		# bad input: unknown value, wrong tree
 EXIT_MISSING = 3	# a tool or package is missing

@@ -191,7 +191,7 @@ TABLE = {s.name: s for s in (
 	Setting("ROUNDS", number, 6, "make bench-wall: boots of each kernel", "6"),
 	Setting("KEEP", flag, False, "make report: also take the results into bench/", "1"),
 	Setting("DEB_CONFIG", deb_config, None,
-		"make deb: start from this .config; local: the running kernel's, loaded modules only",
+		"make deb: start from this .config; local: the running kernel's, loaded modules",
 		"<file>"),
 	Setting("BOOT", flag, True, "make deb: 0: don't boot the packaged kernel in QEMU", "0"),
 )}

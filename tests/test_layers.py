@@ -52,7 +52,7 @@ def circle(graph):
 
 
 class Layers(unittest.TestCase):
-	"""What README says of the directories is true."""
+	"""What LAYOUT.md says of the rooms is true."""
 
 	def test_no_arrow_goes_up(self):
 		for name, path in modules().items():
