@@ -21,7 +21,7 @@ THP = ("mm/huge_memory",)
 NOTIFIER = ("mm/mmu_notifier", "mm/tests/mmu_notifier_kunit")
 LAZY = ("mm/tests/lazy_mmu_mode_kunit",)
 X86 = ("arch/x86/kernel/paravirt", "arch/x86/mm/modify_prot", "arch/x86/mm/pgtable",
-       "arch/x86/mm/tlb", "arch/x86/mm/pat/set_memory")
+       "arch/x86/mm/pgtable_kunit", "arch/x86/mm/tlb", "arch/x86/mm/pat/set_memory")
 XEN = ("arch/x86/xen/enlighten_pv", "arch/x86/xen/mmu_pv", "arch/x86/xen/mmu_modify_prot",
        "arch/x86/xen/multicalls", "arch/x86/xen/smp_pv")
 KVM_X86 = ("arch/x86/kvm/x86", "arch/x86/kvm/mmu/mmu", "arch/x86/kvm/mmu/spte",
