@@ -22,9 +22,8 @@ static bool batch_is_sane(unsigned long addr, unsigned int nr)
  * @ptep: Page table pointer for the first entry.
  * @nr: Number of entries.
  *
- * To be called by architectures that override the batch functions, before
- * they touch an entry.  Without CONFIG_DEBUG_VM this is always true, at no
- * cost.
+ * Architectures that override the batch functions have to call this before they
+ * touch an entry.  Without CONFIG_DEBUG_VM it is always true, at no cost.
  *
  * Context: The caller holds the page table lock.
  *
@@ -64,8 +63,8 @@ EXPORT_SYMBOL_GPL(modify_prot_check_start);
  * @pte: New page table entry to be set, for the first entry.
  * @nr: Number of entries.
  *
- * The entries must be as the start left them: cleared, or still mapping the
- * pages that @old_pte says; and the new ones must map the same pages.
+ * The entries must be as the start left them: they are cleared, or still map
+ * the pages that @old_pte says.  The new ones must map the same pages.
  *
  * Context: The caller has held the page table lock since the start.
  *
@@ -81,7 +80,7 @@ bool modify_prot_check_commit(struct vm_area_struct *vma, unsigned long addr,
 	if (!batch_is_sane(addr, nr))
 		return false;
 
-	/* modify_prot_start_ptes() has refused this one, and has said so. */
+	/* modify_prot_start_ptes() has refused this batch, and has said so. */
 	if (!pte_present(old_pte))
 		return false;
 

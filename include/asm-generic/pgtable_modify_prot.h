@@ -5,38 +5,38 @@
 /**
  * DOC: pte protection transactions
  *
- * A pte protection transaction changes the protection (and other software
- * visible bits, but not the page) of present page table entries which the
- * hardware may be using, and therefore updating, at the same time::
+ * A pte protection transaction changes the protection of present page table
+ * entries, and other bits that software sees, but not the page.  Hardware may
+ * be using the entries at the same time, and therefore updating them::
  *
  *	old = modify_prot_start_ptes(vma, addr, ptep, nr);
  *	new = pte_modify(old, newprot);
  *	modify_prot_commit_ptes(vma, addr, ptep, old, new, nr);
  *
- * Start and commit are exactly paired, under one hold of the page table lock,
- * on @nr >= 1 present entries (pte_present(), so PROT_NONE entries count) of
- * one page table, mapping consecutive pages of one folio, that differ in
- * nothing but the pfn and the accessed and dirty bits.
+ * Start and commit are exactly paired, under one hold of the page table lock.
+ * They work on @nr >= 1 present entries of one page table (pte_present(), so
+ * PROT_NONE entries count).  The entries map consecutive pages of one folio,
+ * and differ in nothing but the pfn and the accessed and dirty bits.
  *
  * - Start returns the first entry with the accessed and dirty bits of the
- *   whole batch gathered in.  After it, either hardware cannot change the
- *   entries, or what hardware changes survives the commit.
+ *   whole batch gathered in.  After it, either no access completes through the
+ *   entries, or the bits that hardware sets in them survive the commit.
  * - Commit writes @pte to the first entry, and @pte with the pfn advanced to
- *   those that follow, plus every accessed and dirty bit that hardware has set
- *   since start.  A bit that is set in what start returned and clear in @pte
- *   was cleared by the caller, and is clear in every entry afterwards.  Start
- *   may be given a larger batch than commit: a batch may be committed in
- *   parts, in ascending order, each with @old_pte and @pte advanced to it.
+ *   those that follow.  It adds every accessed and dirty bit that hardware has
+ *   set since start.  A bit that is set in what start returned and clear in
+ *   @pte was cleared by the caller, and is clear in every entry afterwards.
+ *   A batch may be committed in parts, in ascending order, each with @old_pte
+ *   and @pte advanced to it.
  * - Commit may queue the update.  Inside a lazy MMU section it may not have
  *   reached the page table before the section ends; sections end before the
  *   page table lock is dropped.
- * - Whether the entries are cleared, or live, between start and commit, is up
- *   to the architecture.  Callers must not depend on either: what needs an
- *   entry cleared, so that nobody can find the page through it (for example
+ * - The architecture decides whether the entries are cleared, or live, between
+ *   start and commit, and callers must not depend on either.  Users that need
+ *   an entry cleared, so that nobody can find the page through it (for example
  *   folio_try_share_anon_rmap_pte()), must not use this interface.
- * - There is no protection against other software changing the entries.  That
- *   is what the page table lock is for.
- * - TLB flushing is up to the caller, see pte_needs_flush().
+ * - There is no protection against other software that changes the entries.
+ *   That is what the page table lock is for.
+ * - The caller flushes the TLB, see pte_needs_flush().
  *
  * See Documentation/mm/modify_prot.rst for how architectures override this.
  */
@@ -50,8 +50,8 @@
  * @addr: Address the page is mapped at.
  * @ptep: Page table pointer for the entry.
  *
- * May be overridden by the architecture; otherwise, the entry is cleared, so
- * that hardware cannot update it until the commit.
+ * The architecture may override this.  Otherwise the entry is cleared, so that
+ * no access completes through it until the commit.
  *
  * Context: The caller holds the page table lock.  The entry is present.
  *
@@ -71,8 +71,8 @@ static inline pte_t ptep_modify_prot_start(struct vm_area_struct *vma,
  * @old_pte: What ptep_modify_prot_start() returned.
  * @pte: New page table entry to be set.
  *
- * May be overridden by the architecture; otherwise, the entry is clear, and
- * there is no hardware state to preserve.
+ * The architecture may override this.  Otherwise the entry is clear, and there
+ * are no bits of hardware to preserve.
  *
  * Context: The caller has held the page table lock since the start.
  */
@@ -91,9 +91,9 @@ static inline void ptep_modify_prot_commit(struct vm_area_struct *vma,
  * @ptep: Page table pointer for the first entry.
  * @nr: Number of entries, at least one.
  *
- * May be overridden by the architecture; otherwise, implemented as a simple
- * loop over ptep_modify_prot_start(), collecting the accessed and dirty bits
- * of each entry in the batch.
+ * The architecture may override this.  Otherwise it is a simple loop over
+ * ptep_modify_prot_start(), which collects the accessed and dirty bits of each
+ * entry in the batch.
  *
  * Context: The caller holds the page table lock.  The entries are present, in
  * the same page table, map consecutive pages that belong to the same folio,
@@ -133,8 +133,8 @@ static inline pte_t modify_prot_start_ptes(struct vm_area_struct *vma,
  * @pte: New page table entry to be set, for the first entry.
  * @nr: Number of entries, at least one.
  *
- * May be overridden by the architecture; otherwise, implemented as a simple
- * loop over ptep_modify_prot_commit().
+ * The architecture may override this.  Otherwise it is a simple loop over
+ * ptep_modify_prot_commit().
  *
  * Afterwards, or once the lazy MMU section is left, the entries may have
  * accessed and dirty bits that @pte does not have, if hardware set them.

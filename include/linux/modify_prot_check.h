@@ -5,8 +5,9 @@
 #include <linux/mm_types.h>
 
 /*
- * CONFIG_DEBUG_VM checks of pte protection transactions.  In a header of its
- * own for the sake of <asm/pgtable.h>, which <linux/pgtable.h> includes first.
+ * CONFIG_DEBUG_VM checks of pte protection transactions.  They have a header of
+ * their own, because <asm/pgtable.h> needs them, which <linux/pgtable.h>
+ * includes before it declares anything.
  */
 #ifdef CONFIG_DEBUG_VM
 bool modify_prot_check_start(struct vm_area_struct *vma, unsigned long addr,

@@ -6,13 +6,13 @@
  *
  * The entries under test are those of a live mm, which the test thread has
  * attached itself to. They map the pages of one large folio, so hypervisors
- * accept them and hardware can be made to set accessed and dirty bits: the
- * tests touch the pages through the user mapping, with page faults disabled,
- * while a transaction is open.
+ * accept them. Tests make hardware set accessed and dirty bits: they touch the
+ * pages through the user mapping, with page faults disabled, while a
+ * transaction is open.
  *
- * What is expected of an entry always follows from one rule, see
- * expected_ad(): accessed and dirty are those of the value committed, plus
- * what was set since start and was not known at start.
+ * One rule says what is expected of an entry, see expected_ad(): accessed and
+ * dirty are those of the value committed, plus the bits that were set since
+ * start and that start did not return.
  */
 #include <kunit/test.h>
 #include <linux/highmem.h>
@@ -342,7 +342,7 @@ static bool entry_maps_page(struct modify_prot_ctx *ctx, unsigned int table,
 
 /* The late updates */
 
-/* ctx->plan is what has been set; touched pages are accessed whatever else. */
+/* Afterwards ctx->plan is what was set; a touched page is accessed, too. */
 static void touch_planned(struct modify_prot_ctx *ctx, unsigned int table,
 			  const struct transaction *t)
 {
@@ -611,7 +611,7 @@ static void start_gathers_young_and_dirty(struct kunit *test)
 	}
 }
 
-/* Accessed and dirty, at start and late; not known at start is what counts. */
+/* Accessed and dirty, at start and late. What start did not know counts. */
 static const struct { u8 init, late; } late_cases[] = {
 	{ 0, YOUNG },
 	{ 0, YOUNG | DIRTY },
@@ -738,7 +738,7 @@ static void protnone_round_trip(struct kunit *test)
 		KUNIT_ASSERT_TRUE(test, expect_contract(test, &t));
 		expect_protnone(test, &t);
 
-		/* From here, something else is done to it every other time */
+		/* Every other time, change something else first */
 		if (n % 2) {
 			t.change = mark_uffd;
 			transact(ctx, 0, &t);
@@ -899,9 +899,9 @@ static void nested_sections(struct kunit *test)
 }
 
 /*
- * Whole tables in one section, after some single entries, so that the last of
- * them fall on all sides of the end of any buffer. The tables' locks may be one
- * and the same.
+ * Change whole tables in one section, after some single entries, so that the
+ * last of them fall on all sides of the end of any buffer. The tables may share
+ * a lock.
  */
 static void whole_tables_in_one_section(struct kunit *test)
 {

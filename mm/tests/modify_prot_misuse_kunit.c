@@ -58,7 +58,7 @@ static void commit(struct misuse_ctx *ctx, unsigned int index, pte_t old,
 				ctx->ptep, old, pte, nr);
 }
 
-/* The first and the last entries of a table, with no entry or too many. */
+/* A batch has no entry or too many, at the first and last entry of a table. */
 static void bad_numbers_are_refused(struct kunit *test)
 {
 	const unsigned int bad[][2] = {

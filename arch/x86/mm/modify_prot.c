@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pte protection transactions on the metal: what is not inlined.
+ * Pte protection transactions on bare metal: what is not inlined.
  */
 #include <linux/export.h>
 #include <linux/mm.h>
@@ -21,8 +21,8 @@ static __always_inline pteval_t pte_pfn_step(pte_t pte)
  * @ptep: Page table pointer for the first entry.
  * @nr: Number of entries, at least two.
  *
- * Unlike pte_mkdirty() this leaves soft-dirty alone: who tracks it does not
- * want entries to become soft-dirty because a neighbour is dirty.
+ * Unlike pte_mkdirty() this leaves soft-dirty alone: an entry must not become
+ * soft-dirty because a neighbour is dirty.
  *
  * Context: The caller holds the page table lock.
  *
@@ -46,9 +46,9 @@ pte_t native_modify_prot_gather(pte_t pte, pte_t *ptep, unsigned int nr)
 EXPORT_SYMBOL_GPL(native_modify_prot_gather);
 
 /*
- * What to write: @pte, and what hardware has set in @live but was not set yet
- * in @old_pte.  What was set in @old_pte already, and is not in @pte, has been
- * cleared by the caller on purpose.
+ * What has to be written is @pte, and the bits that hardware has set in @live
+ * and that @old_pte does not have.  A bit that @old_pte has and @pte does not
+ * have was cleared by the caller on purpose.
  */
 static __always_inline pte_t merge_late_bits(pte_t old_pte, pte_t pte, pte_t live)
 {
@@ -58,9 +58,9 @@ static __always_inline pte_t merge_late_bits(pte_t old_pte, pte_t pte, pte_t liv
 	val |= late & _PAGE_ACCESSED;
 
 	/*
-	 * Dirty=1 without Write=1 would make a shadow stack page of it, so
-	 * Dirty moves to SavedDirty.  A @pte that is dirty already may well be
-	 * a shadow stack page, and is to remain one.
+	 * A late Dirty must not make a shadow stack page, Write=0,Dirty=1, so
+	 * it moves to SavedDirty where Write is clear.  A @pte that is dirty
+	 * already may well be a shadow stack page, and has to remain one.
 	 */
 	if ((late & _PAGE_DIRTY) && !pte_dirty(old_pte) && !pte_dirty(pte))
 		val = mksaveddirty_shift(val | _PAGE_DIRTY);
@@ -68,7 +68,11 @@ static __always_inline pte_t merge_late_bits(pte_t old_pte, pte_t pte, pte_t liv
 	return native_make_pte(val);
 }
 
-/* Is there nothing left that hardware could set in @live and @pte would lose? */
+/*
+ * Can a plain store of @pte over @live lose nothing?  Each of the two bits has
+ * to be in @live, so that hardware does not set it again, or in @pte.  No
+ * access completes through an entry that is not present.
+ */
 static __always_inline bool hardware_is_done(pte_t live, pte_t pte)
 {
 	if (!(pte_flags(live) & _PAGE_PRESENT))
@@ -99,8 +103,8 @@ static __always_inline void commit_one(pte_t *ptep, pte_t old_pte, pte_t pte)
  * @old_pte: What the start of the transaction returned.
  * @pte: New page table entry to be set.
  *
- * Needs a locked instruction unless the entry that is found is not present to
- * hardware, or has every bit set that hardware could set.
+ * This takes a locked instruction, unless the entry in memory is not present to
+ * hardware, or hardware has no bit left to set that @pte does not have.
  *
  * Context: The caller has held the page table lock since the start.
  */
@@ -140,9 +144,10 @@ EXPORT_SYMBOL_GPL(native_modify_prot_commit_ptes);
 
 #ifdef CONFIG_PARAVIRT_XXL
 /*
- * The hook for who needs more than the inlined commit, for a whole batch.  It
- * has more arguments than a pv_ops call can pass, and there is no hook for the
- * start of a transaction, because reading the entries needs none.
+ * The hook for implementations that need more than the inlined commit, for a
+ * whole batch.  It is not a pv_ops call, because it has more arguments than one
+ * can pass.  The start of a transaction only reads the entries, so it has no
+ * hook.
  */
 DEFINE_STATIC_CALL(pv_modify_prot_commit_ptes, native_modify_prot_commit_ptes);
 EXPORT_STATIC_CALL_TRAMP_GPL(pv_modify_prot_commit_ptes);

@@ -2,16 +2,16 @@
 /*
  * Pte protection transactions in a Xen PV guest.
  *
- * The start of a transaction only reads, as on the metal.  The commit has the
+ * The start of a transaction only reads, as on bare metal.  The commit has the
  * hypervisor change the entries, with MMU_PT_UPDATE_PRESERVE_AD: it writes each
  * value together with the accessed and dirty bits that it finds set in the
  * entry, atomically.  A whole batch becomes consecutive requests of one
- * mmu_update call, and in lazy MMU mode so do consecutive batches, until the
+ * mmu_update call.  In lazy MMU mode so do consecutive batches, until the
  * section ends or the per-CPU buffer is full.
  *
- * Preserving Dirty may leave Write=0,Dirty=1 behind, as hardware does on the
- * metal before shadow stacks.  PV guests have no shadow stacks, to them such
- * an entry is merely dirty, like one with SavedDirty.
+ * Preserving Dirty may leave Write=0,Dirty=1 behind, as hardware before shadow
+ * stacks does on bare metal.  PV guests have no shadow stacks.  To them such an
+ * entry is merely dirty, like one with SavedDirty.
  */
 #include <linux/mm.h>
 #include <linux/pgtable.h>
@@ -27,7 +27,7 @@
 
 /*
  * Does the caller want a bit cleared that the hypervisor would preserve?
- * Of the dirty bits one is as good as the other.
+ * Either of the two dirty bits makes an entry dirty.
  */
 static bool clears_accessed_dirty(pte_t old_pte, pte_t pte)
 {
@@ -36,8 +36,8 @@ static bool clears_accessed_dirty(pte_t old_pte, pte_t pte)
 }
 
 /*
- * The value of the next entry of a batch.  Where it stays present, the frame
- * number is found in the live entry, no need to go through the p2m.
+ * Return the value of the next entry of a batch.  An entry that stays present
+ * keeps its frame number, so that need not be looked up in the p2m.
  */
 static pte_t next_pte(pte_t pte, const pte_t *ptep, pte_t old_pte, unsigned int i)
 {
@@ -56,10 +56,10 @@ static pte_t next_pte(pte_t pte, const pte_t *ptep, pte_t old_pte, unsigned int 
 }
 
 /*
- * There is no mmu_update request that clears some bits and preserves others,
- * so do as on the metal: the hypervisor emulates stores and cmpxchg to page
- * tables.  That is slow, but only mapping_dirty_helpers.c clears bits.  What
- * is queued may be for the same entries, and has to get there first.
+ * No mmu_update request clears some bits and preserves others, so do as on bare
+ * metal: the hypervisor emulates stores and cmpxchg to page tables.  That is
+ * slow, but only mapping_dirty_helpers.c clears bits.  What is queued may be
+ * for the same entries, so it has to get there first.
  */
 static noinline void clear_accessed_dirty(pte_t *ptep, pte_t old_pte, pte_t pte,
 					  unsigned int nr)
@@ -79,7 +79,7 @@ static noinline void clear_accessed_dirty(pte_t *ptep, pte_t old_pte, pte_t pte,
 }
 
 /*
- * Queue a batch in as many portions as need be, and remember the page table
+ * Queue a batch in as many portions as it takes, and remember the page table
  * for the batches that follow.
  */
 static noinline void queue_batch(pte_t *ptep, pte_t old_pte, pte_t pte,
@@ -116,8 +116,8 @@ static noinline void queue_batch(pte_t *ptep, pte_t old_pte, pte_t pte,
  * @pte: New page table entry to be set, for the first entry.
  * @nr: Number of entries.
  *
- * Queues the updates in lazy MMU mode, and issues them at once otherwise.  If
- * the hypervisor rejects one, xen_mc_flush() warns.
+ * This queues the updates in lazy MMU mode, and issues them at once otherwise.
+ * If the hypervisor rejects one, xen_mc_flush() warns.
  *
  * Context: The caller has held the page table lock since the start.
  */

@@ -6,22 +6,30 @@
  * Pte protection transactions, see <asm-generic/pgtable_modify_prot.h> for
  * their contract.
  *
- * The entries stay live between start and commit.  All that hardware ever
- * does to a present entry is to set Accessed and Dirty; it never touches an
- * entry that is not present to it (which includes PROT_NONE), not even on
- * behalf of a stale TLB entry: setting Dirty is an atomic operation on the
- * entry in memory that checks again whether it is present and writable.
+ * The entries stay live between start and commit.  Hardware may set Accessed
+ * and Dirty in them meanwhile, atomically.  A plain store over such an entry
+ * loses nothing if
  *
- * Therefore an entry can be overwritten by a plain store, and nothing is lost,
- * if both bits are set in the value to be written anyway.  The software bit
- * SavedDirty counts as Dirty.  That the *old* value was dirty or read-only
- * would not do: in a batch it was gathered from many entries, and hardware
- * before shadow stack can (rarely) set Dirty on a Write=0 entry.
+ * - the value to be written has both bits set anyway; the software bit
+ *   SavedDirty counts as Dirty; or
+ * - the entry in memory has both bits set already; or
+ * - the entry in memory is not present to hardware, which includes PROT_NONE:
+ *   hardware does not set Dirty in such an entry and then let the write
+ *   complete.  Clearing the entry at the start would need exactly the same.
+ *
+ * Nothing else is asked of hardware, neither of a CPU nor of an IOMMU that
+ * walks the same page tables (SVA).  Setting Dirty need not check Write again:
+ * hardware before shadow stack can (rarely) set Dirty on a Write=0 entry.  And
+ * stray bits in an entry that is not present may get lost, see
+ * _PAGE_KNL_ERRATUM_MASK.
+ *
+ * The *old* value decides nothing.  In a batch it was gathered from many
+ * entries, so a single one need not have the bits that it has.
  *
  * What remains, mostly clean pages, takes native_modify_prot_commit_slow().
  *
- * 32-bit entries may be two words wide (PAE).  32-bit kernels use the generic
- * transactions.
+ * 32-bit kernels use the generic transactions, because entries of PAE have two
+ * words.
  */
 #ifdef CONFIG_X86_64
 

@@ -170,7 +170,7 @@ static void write_word(struct race *r, unsigned int page, uint64_t value)
 /*
  * A signal is in order only for an access to the mapping, by a thread that the
  * case expects it from, and only for the protection of a page that is mapped.
- * The access is then repeated until the protection allows it.
+ * The thread then repeats the access until the protection allows it.
  */
 static void on_segv(int sig, siginfo_t *info, void *context)
 {
@@ -201,8 +201,8 @@ static void on_segv(int sig, siginfo_t *info, void *context)
 
 /*
  * Wait for the next pass, and for some random part of it, so that the access
- * comes at any point of it. The length of a pass is measured by the way; it is
- * not worth waiting for a main thread that doesn't run.
+ * comes at any point of it. This also measures the length of a pass. The wait
+ * has a limit, because the main thread may not be running.
  */
 static void wait_for_pass(struct thread *t)
 {
@@ -323,7 +323,7 @@ static void map_area(struct race *r, int flags, int fd)
 		ksft_exit_fail_perror("mmap");
 }
 
-/* Changing one page's protection to and fro has the THP mapped by base pages */
+/* One page's protection changes to and fro: base pages then map the THP. */
 static const char *map_large(struct race *r)
 {
 	size_t size = read_pmd_pagesize();
@@ -406,7 +406,7 @@ static unsigned long count_changed(struct race *r)
 
 /* lazyfree */
 
-/* Pages that nobody wrote to are dropped, which is as it should be. */
+/* Pages that nobody wrote to are dropped, as they should be. */
 static unsigned long lazyfree_check(struct race *r)
 {
 	unsigned long lost = 0;
@@ -431,7 +431,7 @@ static void lazyfree_prepare(struct race *r)
 
 /*
  * Clean pages must be dropped, or nothing would be noticed. A large folio is
- * dropped or kept as a whole, whence the cases with only one page accessed.
+ * dropped or kept as a whole, so some cases access only one page.
  */
 static const char *lazyfree_setup(struct race *r)
 {
@@ -477,7 +477,7 @@ static unsigned long referenced_pages(struct race *r)
 	return kb * 1024 / psize();
 }
 
-/* The protection changes once so that no cached translation is in use. */
+/* Change the protection once, so that no cached translation is in use. */
 static void referenced_prepare(struct race *r)
 {
 	clear_refs("1");

@@ -15,9 +15,9 @@
  *
  * Metrics: ns_per_pte, and if perf events can count user and kernel mode,
  * cycles_per_pte and instructions_per_pte. With several threads each one works
- * on a region of its own in the same process; time runs from the common start
- * until the last thread is done and is divided by the updates of one thread, so
- * a figure that doesn't change with the number of threads means perfect
+ * on a region of its own in the same process. Time runs from the common start
+ * until the last thread is done, and is divided by the updates of one thread.
+ * So a figure that doesn't change with the number of threads means perfect
  * scaling. Cycles and instructions are divided by the updates of all threads.
  *
  * A combination fails if a system call fails, if a page has lost its contents,
@@ -243,7 +243,7 @@ static void perf_stop(struct thread *t)
 		if (t->perf_fd[i] < 0 ||
 		    read(t->perf_fd[i], data, sizeof(data)) != sizeof(data))
 			continue;
-		/* An extrapolated count is no count. */
+		/* An extrapolated count is not a count. */
 		t->count[i] = data[0];
 		t->count_valid[i] = data[0] && data[1] == data[2];
 	}
@@ -291,7 +291,7 @@ static void populate_piece(struct thread *t, unsigned int i)
 	char *p = piece(r, i);
 	size_t off;
 
-	/* Saves a page fault per page; without it they are taken below. */
+	/* This saves a page fault per page. Without it, faults come below. */
 	madvise(p, r->len, MADV_POPULATE_WRITE);
 	for (off = 0; off < r->len; off += page_size)
 		*(unsigned long *)(p + off) = signature(i, off);
@@ -319,7 +319,7 @@ static void check_contents(struct thread *t)
 /* Can the kernel write to this page on our behalf? */
 static bool writable(char *page)
 {
-	/* Clear of the signature at the start of the page. */
+	/* Keep clear of the signature at the start of the page. */
 	return !uname((struct utsname *)(page + page_size / 2));
 }
 
@@ -342,7 +342,7 @@ static bool setup_region(struct thread *t)
 
 	r->pieces = bench->in_pieces ? loops : 1;
 	r->len = pages * page_size;
-	/* A page in between, or else the kernel merges the mappings. */
+	/* Leave a page in between, or else the kernel merges the mappings. */
 	r->stride = r->len + page_size;
 	if (variant->large_folio)
 		r->stride = (r->stride + FOLIO_SIZE - 1) & ~(FOLIO_SIZE - 1);
@@ -462,7 +462,7 @@ static const struct bench benches[] = {
 		.name = "mprotect", .threads = true, .updates = 2,
 		.run = mprotect_run,
 	}, {
-		/* Prepared by writing: a fork leaves the pages write-protected. */
+		/* Prepare by writing: a fork leaves the pages write-protected. */
 		.name = "fork", .updates = 1,
 		.prepare = populate, .run = fork_run,
 	}, {
@@ -553,7 +553,7 @@ static void collect(unsigned int run)
 		out->value[m][run] = sum / (updates * opt.threads);
 	}
 
-	/* Forking itself takes some. */
+	/* fork() itself takes some. */
 	if (nr_faults && strcmp(bench->name, "fork"))
 		snprintf(out->note, sizeof(out->note),
 			 "%ld page faults while run %u was timed", nr_faults, run + 1);
@@ -596,8 +596,8 @@ static void *worker(void *data)
 	}
 
 	/*
-	 * From here on nobody maps anything anywhere but into its own region,
-	 * and so munmap() can leave holes in there.
+	 * From here on each thread maps memory in its own region only, so
+	 * munmap() can leave holes there.
 	 */
 	pthread_barrier_wait(&barrier);
 

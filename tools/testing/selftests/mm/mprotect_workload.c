@@ -13,7 +13,7 @@
  *  guard  A debugging allocator: memory is accessible only between alloc and
  *         free.
  *
- * Each checks that its protections did what it relies on, and says what one
+ * Each checks that its protections did what it relies on. It says what one
  * operation costs, by CLOCK_MONOTONIC:
  *
  *  # result bench=workload case=... pages=... metric=...
@@ -90,7 +90,7 @@ static void protect(void *addr, size_t len, int prot)
 		ksft_exit_fail_perror("mprotect");
 }
 
-/* The barrier. With the page writable, the access is repeated. */
+/* The barrier. The CPU repeats the access once the page is writable. */
 static void on_segv(int sig, siginfo_t *info, void *context)
 {
 	char *addr = info->si_addr;

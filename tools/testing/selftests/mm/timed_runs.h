@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Timed runs of a benchmark that changes pages: how many of them, how much each
- * does, and the line that says what they came to:
+ * Timed runs of a benchmark that changes pages: how many there are, how much
+ * each does, and the line with the result:
  *
  *   # result bench=mprotect case=anon-4k pages=4096 threads=1 metric=ns_per_pte
  *	median=61.88 min=61.59 max=66.34 runs=9		(on one line)
@@ -16,11 +16,11 @@
 #include <time.h>
 
 /*
- * One run works on RUN_PAGES pages, if need be by repeating what it does, but
- * repeats it RUN_LOOPS times at most. Unless the number of runs is given, it is
- * DEFAULT_RUNS, or as many as fit into DEFAULT_NS: seldom reached on real
- * machines, but on emulated ones, such as under qemu -icount. MIN_RUNS are
- * made all the same, for a median that one interrupt doesn't move.
+ * One run works on RUN_PAGES pages. If it has fewer, it repeats what it does,
+ * but RUN_LOOPS times at most. The default number of runs is DEFAULT_RUNS, or
+ * as many as fit into DEFAULT_NS. Real machines seldom reach that limit, but
+ * emulated ones do, such as under qemu -icount. There are MIN_RUNS in any case,
+ * so that one interrupt doesn't move the median.
  */
 #define RUN_PAGES	1024UL
 #define RUN_LOOPS	64UL
