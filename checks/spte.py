@@ -11,6 +11,7 @@ CHANGE_PTE = ("change_pte_test", "change_pte_stress_test")
 MMUS = (("TDP MMU", ""), ("shadow paging", "kvm.tdp_mmu=0 kvm_amd.npt=0"),
 	("NPT, shadow MMU", "kvm.tdp_mmu=0"))
 STRESS_SECONDS = 30
+SPLIT_SECONDS = 5
 
 
 def check_change_pte(tally: Tally) -> None:
@@ -32,3 +33,19 @@ def check_change_pte(tally: Tally) -> None:
 				assert len(quiet) == 2, f"{len(quiet)} of 2 lines without faults"
 	run_selftest(tally, "change_pte stress", "bare", stress, f"-v 2 -s {STRESS_SECONDS}",
 		     svm=True, accel="tcg")
+
+
+def check_notify(tally: Tally) -> None:
+	"""See that a running guest keeps what does not change: beside splits of VMAs, and NUMA hints."""
+	splits: Path | None = None
+	hints: Path | None = None
+	with tally.step("notify: build"):
+		splits = selftest("kvm", "x86/split_notify_test")
+		hints = selftest("kvm", "x86/numa_hint_test", "debug")
+	if not splits or not hints:
+		return
+	for title, append in MMUS:
+		run_selftest(tally, f"split_notify {title}", "bare", splits, f"-s {SPLIT_SECONDS}",
+			     svm=True, accel="tcg", append=append)
+	run_selftest(tally, "numa_hint debug", "bare", hints, "", config="debug", svm=True,
+		     accel="tcg", append="numa=fake=2")

@@ -14,8 +14,9 @@ from checks.faults import check_faults_apply
 from checks.in_guest import begin
 from checks.kunit_suites import check_base_fails, check_hotplug, check_kernels, check_kunit
 from checks.mprotect import check_migrate, check_races, check_torture
+from checks.ptes import check_marks, check_zap_race
 from checks.scan import check_scan
-from checks.spte import check_change_pte
+from checks.spte import check_change_pte, check_notify
 from common.command import ROOT, main
 from common.settings import Parser
 from common.tally import Tally
@@ -26,8 +27,9 @@ TOOLING_GATES = ("lint",)
 # The others are for make check.
 PATCHES_GATES = ("series", "figures", "checkpatch", "maintainers", "kernel-doc")
 GUEST_CHECKS = (check_kunit, check_base_fails, check_hotplug, check_permissions,
-		check_broken_guests, check_shell, check_races, check_scan, check_torture,
-		check_migrate, check_change_pte, check_dist, check_bench)
+		check_broken_guests, check_shell, check_races, check_zap_race, check_marks,
+		check_scan, check_torture, check_migrate, check_change_pte, check_notify,
+		check_dist, check_bench)
 Raised = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 

@@ -14,16 +14,17 @@ from guests.kernel import FRAGMENT_DIR
 TARGET_CONFIGS = ROOT / "gates" / "config"
 # By the name that a whole build gives it.
 KVM_MAIN = "arch/{arch}/kvm/../../../virt/kvm/kvm_main"
-MM = ("mm/mprotect", "mm/memory", "mm/mapping_dirty_helpers", "mm/modify_prot_debug", "mm/ksm",
-      "mm/rmap", "fs/proc/task_mmu", "lib/kunit/user_alloc", "mm/tests/modify_prot_kunit",
+MM = ("mm/mprotect", "mm/memory", "mm/filemap", "mm/mapping_dirty_helpers", "mm/ksm", "mm/rmap",
+      "mm/modify_prot_debug", "fs/proc/task_mmu", "lib/kunit/user_alloc", "mm/tests/modify_prot_kunit",
       "mm/tests/modify_prot_misuse_kunit")
 THP = ("mm/huge_memory",)
 NOTIFIER = ("mm/mmu_notifier", "mm/tests/mmu_notifier_kunit")
 LAZY = ("mm/tests/lazy_mmu_mode_kunit",)
 X86 = ("arch/x86/kernel/paravirt", "arch/x86/mm/modify_prot", "arch/x86/mm/pgtable",
-       "arch/x86/mm/pgtable_kunit", "arch/x86/mm/tlb", "arch/x86/mm/pat/set_memory")
+       "arch/x86/mm/pgtable_kunit", "mm/userfaultfd", "mm/tests/pte_batch_kunit",
+       "arch/x86/mm/tlb", "arch/x86/mm/pat/set_memory")
 XEN = ("arch/x86/xen/enlighten_pv", "arch/x86/xen/mmu_pv", "arch/x86/xen/mmu_modify_prot",
-       "arch/x86/xen/multicalls", "arch/x86/xen/smp_pv")
+       "arch/x86/xen/mmu_batch", "arch/x86/xen/multicalls", "arch/x86/xen/smp_pv")
 KVM_X86 = ("arch/x86/kvm/x86", "arch/x86/kvm/mmu/mmu", "arch/x86/kvm/mmu/spte",
 	   "arch/x86/kvm/mmu/tdp_mmu", KVM_MAIN)
 

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Checks of page table entries in guests: what is lost when they are cleared or made anew."""
+from pathlib import Path
+
+from checks.in_guest import DISK, run_selftest
+from common.tally import Tally
+from guests.selftests import selftest
+
+CONFIG = "debug"
+MACHINES = ("bare", "xen")
+RACE_SECONDS = 2	# per case
+SWAP = "mkswap /dev/ram0 > /dev/null && swapon /dev/ram0 || exit 1"
+NODES = "numa=fake=2"	# Xen's PV guests have one node, whatever is asked for
+
+
+def check_zap_race(tally: Tally) -> None:
+	"""Race writes with ptes being cleared, moved and write-protected: no write is lost."""
+	program: Path | None = None
+	with tally.step("zap race: build"):
+		program = selftest("mm", "zap_race", CONFIG)
+	for kind in MACHINES if program else ():
+		run_selftest(tally, f"zap race {kind} {CONFIG}", kind, program,
+			     f"-s {RACE_SECONDS} -d /disk", config=CONFIG, setup=DISK)
+
+
+def check_marks(tally: Tally) -> None:
+	"""See that userfaultfd's marks and soft-dirty survive KSM, splits, swap and migration."""
+	program: Path | None = None
+	with tally.step("marks: build"):
+		program = selftest("mm", "ksm_marks", CONFIG)
+	for kind in MACHINES if program else ():
+		run_selftest(tally, f"marks {kind} {CONFIG}", kind, program, "", config=CONFIG,
+			     setup=SWAP, append=NODES if kind == "bare" else "")
