@@ -8,7 +8,7 @@ from typing import Any
 from bench.page import page
 from bench.table import NOISE, number, table, worse
 from common.command import ROOT, build_dir, main, replaced
-from common.result import Result, load as load_results
+from common.result import Result, dump, load as load_results
 from common.settings import Parser
 
 KEPT = ROOT / "bench" / "results"
@@ -52,12 +52,37 @@ def write(directory: Path | None = None) -> str:
 	return report
 
 
+def together(old: list[Result], new: list[Result]) -> list[Result]:
+	"""Return @new, and of @old the results of other kernels and places."""
+	measured = {(r.kernel, r.guest) for r in new}
+	return [r for r in old if (r.kernel, r.guest) not in measured] + new
+
+
+def keep_results(directory: Path, kept: Path) -> None:
+	"""Take the results of @directory into those in @kept, and write the text report of all.
+
+	What was not measured this time stays, and the report says so.
+	"""
+	new, facts = load_results(directory / "results.json"), load(directory / "facts.json", {})
+	old = load_results(kept / "results.json") if (kept / "results.json").is_file() else []
+	results = together(old, new)
+	earlier = sorted({f"{r.kernel} in {r.guest}" for r in results[:len(results) - len(new)]})
+	if earlier:
+		facts = {**facts, "from an earlier run": ", ".join(earlier)}
+	with replaced(kept / "results.json") as tmp:
+		tmp.write_text(dump(results))
+	with replaced(kept / "report.txt") as tmp:
+		tmp.write_text(text(results, facts))
+
+
 def keep(directory: Path, kept: Path = KEPT) -> None:
-	"""Copy results, text reports and breakdown of @directory to where they are committed.
+	"""Take results, text reports and breakdown of @directory to where they are committed.
 
 	That is @kept, and above it for the breakdown. What is not there is left out.
 	"""
-	for name in ("results.json", "report.txt", "wall.txt", "wall.json", "breakdown.txt"):
+	if (directory / "results.json").is_file():
+		keep_results(directory, kept)
+	for name in ("wall.txt", "wall.json", "breakdown.txt"):
 		if (directory / name).is_file():
 			to = kept.parent if name == "breakdown.txt" else kept
 			with replaced(to / name) as tmp:

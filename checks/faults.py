@@ -7,6 +7,7 @@ compiled. Its header, up to a line "---", has a Title, and for each Test what th
 must come to on such a kernel:
 
     Test: kvm x86/change_pte_test -t running     (or mm <program>, or kunit <suite>)
+    On: xen                                       the guest it runs in; bare if not given
     Guest: kvm.tdp_mmu=0                          more for the kernel's command line
     Ends: failed                                  or ok; of the program, not of its guest
     Says: <regular expression>                    all of these have to be in the log
@@ -26,7 +27,7 @@ from common.settings import Parser
 from common.tally import Tally
 from guests.job import guest
 from guests.kernel import build, ccache, image, make_command, source
-from guests.qemu import Guest
+from guests.qemu import MACHINES, Guest
 from guests.selftests import selftest
 
 DIRECTORY = Path(__file__).resolve().parent / "faults"
@@ -41,6 +42,7 @@ class Test:
 	"""What to run on a broken kernel (@kind of KINDS, @words), and what must come of it."""
 	kind: str
 	words: list[str]
+	on: str = "bare"
 	append: str = ""
 	ends: str = "failed"
 	says: list[str] = field(default_factory=list)
@@ -74,10 +76,12 @@ def parse(path: Path) -> Fault:
 		elif key == "Test":
 			kind, *words = value.split()
 			fault.tests.append(Test(kind, words))
-		elif key not in ("Guest", "Ends", "Says"):
+		elif key not in ("On", "Guest", "Ends", "Says"):
 			continue
 		elif not test:
 			raise ToolError(f"{path}: '{key}' comes before its 'Test'")
+		elif key == "On":
+			test.on = value
 		elif key == "Guest":
 			test.append = value
 		elif key == "Ends":
@@ -87,10 +91,11 @@ def parse(path: Path) -> Fault:
 	if not fault.title or not fault.files():
 		raise ToolError(f"{path} needs a 'Title' and, after '---', a diff")
 	for test in fault.tests:
-		if test.kind not in KINDS or test.ends not in ENDS or not test.words \
-		   or not test.says:
+		if test.kind not in KINDS or test.ends not in ENDS or test.on not in MACHINES \
+		   or not test.words or not test.says:
 			raise ToolError(f"{path}: a test needs one of {' '.join(KINDS)} and what "
-					f"to run, Says, and Ends with one of {' '.join(ENDS)}")
+					f"to run, Says, Ends with one of {' '.join(ENDS)}, and On "
+					f"with one of {' '.join(MACHINES)}")
 	if not fault.tests:
 		raise ToolError(f"{path} has no 'Test'")
 	return fault
@@ -152,13 +157,13 @@ def machine(test: Test, name: str) -> Guest:
 	"""Return the Guest that runs @test, with the kernel of the series for now."""
 	options: dict[str, Any] = {"config": CONFIG, "smp": 2, "build_it": False}
 	if test.kind == "kunit":
-		append = f"kunit.filter_glob={test.words[0]} {test.append}"
-		return guest("bare", "series", name, "true\n", append=append, kunit=True, **options)
+		options.update(append=f"kunit.filter_glob={test.words[0]} {test.append}", kunit=True)
+		return guest(test.on, "series", name, "true\n", **options)
 	program = selftest(test.kind, test.words[0], CONFIG)
 	command = " ".join([f"/bin/{program.name}", *test.words[1:]])
 	if test.kind == "kvm":
 		options.update(svm=True, accel="tcg")
-	return guest("bare", "series", name, f"mkdir -p /dev/shm; {command}\n",
+	return guest(test.on, "series", name, f"mkdir -p /dev/shm; {command}\n",
 		     programs=[program], append=test.append, **options)
 
 

@@ -36,7 +36,7 @@ def check_change_pte(tally: Tally) -> None:
 
 
 def check_notify(tally: Tally) -> None:
-	"""See that a running guest keeps what does not change: beside splits of VMAs, and NUMA hints."""
+	"""See that a guest keeps what does not change: beside splits of VMAs, and NUMA hints."""
 	splits: Path | None = None
 	hints: Path | None = None
 	with tally.step("notify: build"):

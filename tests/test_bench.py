@@ -403,6 +403,17 @@ class Report(BenchCase):
 		self.assertFalse((self.tmp / "kept" / "breakdown.txt").exists())
 		self.fails(EXIT_USAGE, "make bench", report.write, self.tmp / "kept")
 
+	def test_a_run_of_a_part_keeps_the_rest(self):
+		kept = self.tmp / "kept"
+		kept.mkdir()
+		old = [result("base", 3.0, "xen"), result("base", 2.0), result("series", 1.0)]
+		(kept / "results.json").write_text(dump(old))
+		(self.tmp / "results.json").write_text(dump([result("series", 0.5)]))
+		report.keep(self.tmp, kept)
+		self.assertEqual(load(kept / "results.json"), [*old[:2], result("series", 0.5)])
+		self.assertRegex((kept / "report.txt").read_text(),
+				 r"(?m)^from an earlier run: +base in bare, base in xen$")
+
 
 INTERRUPTED = """
 import sys

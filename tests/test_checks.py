@@ -19,6 +19,7 @@ Guest: kvm.tdp_mmu=0
 Says: first
 Says: second
 Test: kunit suite*
+On: xen
 Ends: ok
 Says: not ok
 
@@ -51,12 +52,12 @@ class FaultTest(unittest.TestCase):
 		self.assertEqual((first.kind, first.words, first.append, first.ends, first.says),
 				 ("kvm", ["x86/some_test", "-t", "one"], "kvm.tdp_mmu=0", "failed",
 				  ["first", "second"]))
-		self.assertEqual((second.kind, second.words, second.ends),
-				 ("kunit", ["suite*"], "ok"))
+		self.assertEqual((second.kind, second.words, second.ends, first.on, second.on),
+				 ("kunit", ["suite*"], "ok", "bare", "xen"))
 
 	def test_malformed(self):
 		for old, new in (("Title: it is broken\n", ""), ("Test: kvm", "Test: xyz"),
-				 ("Ends: ok", "Ends: well"), ("Says: not ok\n", ""),
+				 ("Ends: ok", "Ends: well"), ("On: xen", "On: zen"), ("Says: not ok\n", ""),
 				 ("\n---\n", "\n"), ("Test: kvm x86/some_test -t one\n", "")):
 			with self.subTest(old=old), self.assertRaises(ToolError):
 				self.parse(FAULT.replace(old, new))
