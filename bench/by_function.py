@@ -100,8 +100,8 @@ def results(profiles: Iterable[Profiled]) -> list[Result]:
 		if LOOPS[item["bench"]].unit == "round":
 			found.append(result(item, "instructions_per_round", item["total"], 0))
 			kinds = ("hypercall", "trap") if item["guest"].startswith("xen") else ()
-			found += [result(item, f"{kind}s_per_round", item["entries"].get(kind, 0), 2)
-				  for kind in kinds]
+			found += [result(item, f"{kind}s_per_round",
+					 item["entries"].get(kind, 0), 2) for kind in kinds]
 			continue
 		# Not locked_per_call: an interrupt in the few rounds recorded would change it.
 		found.append(result(item, "locked_per_pte", item["locked_per_pte"], 4))

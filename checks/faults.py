@@ -157,8 +157,9 @@ def machine(test: Test, name: str) -> Guest:
 	"""Return the Guest that runs @test, with the kernel of the series for now."""
 	options: dict[str, Any] = {"config": CONFIG, "smp": 2, "build_it": False}
 	if test.kind == "kunit":
-		options.update(append=f"kunit.filter_glob={test.words[0]} {test.append}", kunit=True)
-		return guest(test.on, "series", name, "true\n", **options)
+		append = f"kunit.filter_glob={test.words[0]} {test.append}"
+		return guest(test.on, "series", name, "true\n", append=append, kunit=True,
+			     **options)
 	program = selftest(test.kind, test.words[0], CONFIG)
 	command = " ".join([f"/bin/{program.name}", *test.words[1:]])
 	if test.kind == "kvm":
