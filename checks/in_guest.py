@@ -11,6 +11,8 @@ from guests.qemu import check_tools
 
 # A disk for what has to get there and back.
 DISK = "mke2fs /dev/ram1 > /dev/null && mkdir -p /disk && mount -t ext4 /dev/ram1 /disk || exit 1"
+# Swap on another one.
+SWAP = "mkswap /dev/ram0 > /dev/null && swapon /dev/ram0 || exit 1"
 KTAP = re.compile(r"^(ok|not ok) \d+ (?:- )?([^#]*?)\s*(?:# (SKIP) ?(.*))?$")
 
 

@@ -2,14 +2,13 @@
 """Checks of page table entries in guests: what is lost when they are cleared or made anew."""
 from pathlib import Path
 
-from checks.in_guest import DISK, run_selftest
+from checks.in_guest import DISK, SWAP, run_selftest
 from common.tally import Tally
+from guests.qemu import MACHINES
 from guests.selftests import selftest
 
 CONFIG = "debug"
-MACHINES = ("bare", "xen")
 RACE_SECONDS = 2	# per case
-SWAP = "mkswap /dev/ram0 > /dev/null && swapon /dev/ram0 || exit 1"
 NODES = "numa=fake=2"	# Xen's PV guests have one node, whatever is asked for
 
 

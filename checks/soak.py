@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from checks.in_guest import DISK, begin, count_kunit, run_selftest
+from checks.in_guest import DISK, SWAP, begin, count_kunit, run_selftest
 from checks.kcsan import check_kcsan
 from checks.spte import CHANGE_PTE, MMUS
 from checks.torture import torture
@@ -36,7 +36,6 @@ from guests.selftests import selftest
 SOAKED = ("kasan", "debug", "kcsan", "rt", "up")
 BARE_ONLY = ("kasan", "rt")	# these do not boot under Xen PV
 INJECT = ("kasan", "debug")	# these can make allocations fail, and freeze tasks
-SWAP = "mkswap /dev/ram0 > /dev/null && swapon /dev/ram0 || exit 1"
 DISTURB = ROOT / "guests" / "jobs" / "disturb.sh"
 RACE_SECONDS = 5	# per case
 TORTURE_SECONDS = 60
