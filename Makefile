@@ -44,7 +44,7 @@ help:
 #:
 #: Kinds of guest: GUEST=, except in the benchmark
 #:   bare      the kernel on QEMU's machine       xen   as PV dom0 on the Xen hypervisor
-#:   domU      a PV domU that a dom0 runs by xl   pvh   a PVH one, with the debug kernel
+#:   domU      a PV domU that a dom0 runs by xl   pvh   a PVH one
 #:   kvm       under KVM in a bare machine        um    User Mode Linux, KUnit only
 #:
 #: The benchmark
@@ -52,7 +52,7 @@ help:
 #:             debian-6.1 debian-6.12 debian-7.3; all places and kernels if not given
 #:   bench-wall  wall-clock time, base against series in turn, with spread;
 #:             bare and xen if not given          GUEST=<place> ROUNDS=6 SMP=1
-#:   profile   instructions per function, before and after;
+#:   profile   instructions per function, before and after, and who enters the hypervisor;
 #:             GUEST= of: bare bare-noxen xen; KERNEL= of: base series topic1...
 #:   report    build/bench/report.html and .txt, from what bench, bench-wall and profile left;
 #:             KEEP=1 also takes them into bench/results/ and bench/breakdown.txt
@@ -61,6 +61,7 @@ help:
 #: Places of the benchmark: GUEST= of bench, bench-wall and profile
 #:   bare        bare metal, with XEN_PV=y        bare-noxen  without
 #:   xen         PV dom0 on Xen                   kvm-host    KVM host, and a guest of its own
+#:   domU        a PV domU, its dom0 idle         pvh         a PVH one
 #:   bare-disk   bare metal, files on ext4        xen-disk    PV dom0 on Xen, files on ext4
 #:
 #: More tests, longer ones

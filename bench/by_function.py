@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """make profile: instructions per function, base beside series, kernel and hypervisor.
 
+Under Xen also who enters the hypervisor: hypercalls and traps by the kernel's function.
 Writes build/bench/profile.json and, as text, build/bench/breakdown.txt. A round of the
 bench "everyday" is a fork(), exec() and exit() of a shell's; it is counted as a whole.
 """
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench import kernels, matrix, report
-from bench.insn_profile import (Profiled, SymbolMap, count, grouped, in_hypervisor, instructions,
-				record)
+from bench.insn_profile import (Entries, Profiled, SymbolMap, backend, count, grouped,
+				in_hypervisor, instructions, record)
 from bench.programs import program
 from bench.steps import Steps
 from common.command import ToolError, build_dir, main, replaced
@@ -71,8 +72,9 @@ def profile(kernel: str, name: str, bench: str = "mprotect", case: str = "anon-4
 	with tempfile.TemporaryDirectory(dir=build_dir() / "bench") as tmp:
 		for _ in range(TRIES):
 			trace = record(guest.command(), tmp, MARKER, start)
-			found = count(trace, start, pages, instructions(vmlinux, "syscall"),
-				      even=bench == "mprotect")
+			entries = Entries(instructions(vmlinux, "syscall"),
+					  lambda at: backend(symbols.name(at)))
+			found = count(trace, start, pages, entries, even=bench == "mprotect")
 			functions = found.functions(symbols)
 			if bench != "mprotect" or SET_UP not in functions:
 				break
@@ -86,7 +88,7 @@ def profile(kernel: str, name: str, bench: str = "mprotect", case: str = "anon-4
 		"hypervisor": sum(n for f, n in functions.items() if in_hypervisor(f)),
 		"locked_per_pte": often,
 		"locked_per_call": (found.among(lock_sites) - often) * pages,
-		"entries": {k: n / found.units for k, n in found.entries.items()}}
+		"entries": found.kinds(), "callers": found.callers(symbols)}
 
 
 def results(profiles: Iterable[Profiled]) -> list[Result]:
@@ -143,6 +145,9 @@ def text(profiles: Iterable[Profiled]) -> str:
 			else:
 				rest = [a + b for a, b in zip(rest, values)]
 		row(f"functions below {shown:.2f}", rest)
+		for entry in dict.fromkeys(key for i in items for key in i["callers"]):
+			row(f"entries into the hypervisor: {entry}",
+			    [i["callers"].get(entry, 0) for i in items], 4)
 		lines.append("")
 	return "\n".join(lines)
 
@@ -172,7 +177,7 @@ def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("GUEST", list(matrix.PROFILED_PLACES), matrix.PROFILED_PLACES, many=True)
 	parser.setting("KERNEL", list(KERNELS), known_kernels(), many=True)
-	parser.add_argument("--bench", default="mprotect", choices=list(LOOPS))
+	parser.setting("BENCH", "mprotect", LOOPS)
 	parser.add_argument("--case", default="anon-4k")
 	parser.add_argument("--pages", type=int, default=PAGES)
 	args = parser.settled()

@@ -25,6 +25,7 @@ XEN_LO, XEN_HI = 0xffff800000000000, 0xffff880000000000
 USER_HI = 1 << 47
 TRACE = re.compile(rb"^Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/", re.M)
 ROUNDS = 4	# to record
+ONE = "one-insn-per-tb on"
 
 
 class SymbolMap:
@@ -56,12 +57,15 @@ def in_hypervisor(function: str) -> bool:
 	return function == "xen" or function.startswith("xen:")
 
 
+Entry = tuple[str, int]		# its kind, and where the kernel was before
+
+
 @dataclass
 class Profile:
 	"""Counts of @units units: executions by address, and entries into the hypervisor."""
 	units: float
 	count: collections.Counter[int]
-	entries: collections.Counter[str] = field(default_factory=collections.Counter)
+	entries: collections.Counter[Entry] = field(default_factory=collections.Counter)
 
 	def functions(self, symbols: SymbolMap) -> dict[str, float]:
 		"""Return {function: instructions per unit}, the largest first."""
@@ -69,6 +73,21 @@ class Profile:
 		for addr, n in self.count.items():
 			table[symbols.name(addr)] += n
 		return {name: n / self.units for name, n in table.most_common()}
+
+	def kinds(self) -> dict[str, float]:
+		"""Return {kind: entries into the hypervisor per unit}: hypercall, trap, user."""
+		table: collections.Counter[str] = collections.Counter()
+		for (kind, _), n in self.entries.items():
+			table[kind] += n
+		return {kind: n / self.units for kind, n in table.items()}
+
+	def callers(self, symbols: SymbolMap) -> dict[str, float]:
+		"""Return {"kind function": entries per unit}, of the kernel's functions."""
+		table: collections.Counter[str] = collections.Counter()
+		for (kind, address), n in self.entries.items():
+			if kind != "user":
+				table[f"{kind} {symbols.name(address)}"] += n
+		return {key: n / self.units for key, n in table.most_common()}
 
 	def total(self) -> float:
 		"""Return instructions per unit."""
@@ -85,7 +104,7 @@ class Profiled(TypedDict):
 
 	All figures but @pages and @units are per unit, a page table entry and its change;
 	@locked_per_call is per call. @hypervisor is what of @total belongs to Xen, @entries
-	are the entries into it by kind.
+	are the entries into it by kind, @callers by kind and the kernel's function.
 	"""
 	kernel: str
 	guest: str
@@ -99,6 +118,7 @@ class Profiled(TypedDict):
 	locked_per_pte: float
 	locked_per_call: float
 	entries: dict[str, float]
+	callers: dict[str, float]
 
 
 Group = tuple[str, str, str, int]	# guest, bench, case, pages
@@ -153,11 +173,12 @@ def hits_in(log: StrPath, position: int, needle: bytes) -> tuple[int, int]:
 
 
 def record(argv: Sequence[str], directory: str, marker: str, start: int, timeout: float = 600,
-	   rounds: int = ROUNDS) -> str:
+	   rounds: int = ROUNDS, items: str = "exec,nochain") -> str:
 	"""Run QEMU as @argv until @marker is on its console, then log instructions; return the log.
 
 	Ends when the address @start was executed @rounds times and once more, so
 	that the log holds as many whole rounds. Everything lands in @directory.
+	@items is what QEMU logs; with "int" among them, blocks of instructions instead of each.
 	Raises ToolError if marker or rounds take more than @timeout seconds each.
 	"""
 	mon, log, con = (os.path.join(directory, n) for n in ("mon", "exec.log", "console"))
@@ -195,9 +216,9 @@ def record(argv: Sequence[str], directory: str, marker: str, start: int, timeout
 		try:
 			wait(marked, f"{marker} on the console")
 			time.sleep(2)
-			if "unknown command" in hmp(mon, "one-insn-per-tb on"):
+			if "int" not in items and "unknown command" in hmp(mon, ONE):
 				hmp(mon, "singlestep on")	# its name before QEMU 8.1
-			hmp(mon, "log exec,nochain")
+			hmp(mon, f"log {items}")
 			wait(enough, f"{rounds} rounds")
 			hmp(mon, "log none")
 		finally:
@@ -207,62 +228,85 @@ def record(argv: Sequence[str], directory: str, marker: str, start: int, timeout
 
 
 class Round:
-	"""What was executed from one start to the next: @count by address, @entries by kind."""
+	"""What was executed from one start to the next: @count by address, and @entries."""
 
 	def __init__(self) -> None:
 		self.count: collections.Counter[int] = collections.Counter()
-		self.entries: collections.Counter[str] = collections.Counter()
+		self.entries: collections.Counter[Entry] = collections.Counter()
 
 
-def entry_kind(last: int, calls: Container[int]) -> str:
-	"""Return the kind of an entry into the hypervisor from the address @last."""
-	if last < USER_HI:
-		return "user"
-	return "hypercall" if last in calls else "trap"
+def backend(function: str) -> bool:
+	"""Return whether @function only carries out what its caller wants of the hypervisor."""
+	return function.startswith(("xen_", "__xen_", "__raw_callee_", "__SCT__"))
 
 
-def entry_kinds(trace: list[int], before: int,
-		calls: Container[int]) -> collections.Counter[str]:
-	"""Count the entries into the hypervisor in @trace, addresses that follow @before."""
-	kinds: collections.Counter[str] = collections.Counter()
-	if any(XEN_LO <= a < XEN_HI for a in trace):
-		for last, addr in zip([before, *trace], trace):
-			if XEN_LO <= addr < XEN_HI and not XEN_LO <= last < XEN_HI:
-				kinds[entry_kind(last, calls)] += 1
-	return kinds
+class Entries:
+	"""Finds the entries into the hypervisor in a trace, which may come in parts.
+
+	@calls are the addresses of the kernel's hypercall instructions. An entry's address is
+	the kernel's last one before it outside of functions that only carry out what it wants
+	(@backend tells by address).
+	"""
+
+	def __init__(self, calls: Container[int], backend_at: Callable[[int], bool]) -> None:
+		self.calls, self.backend_at = calls, backend_at
+		self.known: dict[int, bool] = {}
+		self.last = self.caller = 0
+
+	def kind(self, last: int) -> str:
+		"""Return the kind of an entry from the address @last."""
+		if last < USER_HI:
+			return "user"
+		return "hypercall" if last in self.calls else "trap"
+
+	def among(self, trace: list[int]) -> collections.Counter[Entry]:
+		"""Count the entries in @trace, which follows what was given before."""
+		found: collections.Counter[Entry] = collections.Counter()
+		last, caller, known = self.last, self.caller, self.known
+		for address in trace:
+			if XEN_LO <= address < XEN_HI:
+				if not XEN_LO <= last < XEN_HI:
+					found[self.kind(last), caller] += 1
+			elif address >= USER_HI:
+				if address not in known:
+					known[address] = self.backend_at(address)
+				if not known[address]:
+					caller = address
+			last = address
+		self.last, self.caller = last, caller
+		return found
 
 
-def rounds_of(log: StrPath, start: int, calls: Container[int]) -> Iterator[Round]:
+def rounds_of(log: StrPath, start: int, entries: Entries) -> Iterator[Round]:
 	"""Yield the whole Rounds of a log, which may be larger than the memory."""
 	current: Round | None = None
-	before = 0
 	with open(log, "rb") as f:
 		while block := f.readlines(1 << 24):
 			trace = [int(a, 16) for a in TRACE.findall(b"".join(block))]
 			while trace:
 				end = trace.index(start) if start in trace else len(trace)
+				inside = entries.among(trace[:end + 1])
 				if current:
 					current.count.update(trace[:end])
-					current.entries += entry_kinds(trace[:end], before, calls)
+					current.entries += inside
 				if end == len(trace):
-					before = trace[-1]
 					break
 				if current:
 					yield current
 				current = Round()
 				current.count[start] += 1
-				before, trace = start, trace[end + 1:]
+				trace = trace[end + 1:]
 
 
-def count(log: StrPath, start: int, units_per_round: int, calls: Container[int] = (),
+def count(log: StrPath, start: int, units_per_round: int, entries: Entries,
 	  even: bool = True) -> Profile:
 	"""Count a log of record(): whole rounds, each of which begins at the address @start.
 
 	A round is @units_per_round units; with @even an even number of rounds is
-	taken. @calls are the addresses of the kernel's hypercall instructions.
+	taken. @entries finds those into the hypervisor.
 	Raises ToolError if there is no whole round.
 	"""
-	rounds = list(rounds_of(log, start, calls))
+	rounds = list(rounds_of(log, start, entries))
 	if even and len(rounds) % 2:
 		rounds.pop()
 	if not rounds:

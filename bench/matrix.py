@@ -21,6 +21,8 @@ PERF: tuple[PerfRow, ...] = (
 	("munmap", "anon-4k", SOME, 1),
 	("madv_dontneed", "anon-4k", SOME, 1),
 )
+DOMU: tuple[PerfRow, ...] = tuple((bench, "anon-4k", SOME, 1) for bench in
+				  ("mprotect", "fork", "munmap", "madv_dontneed"))
 SHORT: tuple[PerfRow, ...] = (("mprotect", "anon-4k", SOME, 1),)
 
 # What page_costs (guests/programs/page_costs.c) runs beside it.
@@ -32,6 +34,10 @@ COSTS: tuple[CostRow, ...] = (
 	("remap", "file-shared-dirty", SOME),
 	("uffd_wp", "anon-4k", SOME),
 	("ksm_merge", "anon-4k", "512,4096"),
+	("page_fault", "anon-4k", "512,4096"),
+	("page_fault", "file-read", "512,4096"),
+	("page_fault", "cow-file", "512,4096"),
+	("page_fault", "cow-fork", "512,4096"),
 )
 # Large folios of a file system's page cache.
 FILE_COSTS: tuple[CostRow, ...] = (
@@ -66,6 +72,8 @@ PLACES = {
 	"bare": Place("bare", "lean", "bare metal, XEN_PV=y", workload=True, topics=("",)),
 	"bare-noxen": Place("bare", "noxen", "bare metal, XEN_PV=n"),
 	"xen": Place("xen", "lean", "Xen PV dom0", workload=True, topics=("",)),
+	"domU": Place("domU", "lean", "Xen PV domU", DOMU, ()),
+	"pvh": Place("pvh", "lean", "Xen PVH domU", DOMU, ()),
 	KVM_HOST: Place("bare", "lean", "KVM host and guest", (), (),
 			topics=("arch/x86/kvm/", "virt/kvm/")),
 	"bare-disk": Place("bare", "disk", "bare metal, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
@@ -74,7 +82,8 @@ PLACES = {
 SHORT_PLACES = ("bare", "xen")
 DEBIAN_PLACES = ("bare", "xen")		# Debian's kernels have configs of their own
 PROFILED_PLACES = ("bare", "bare-noxen", "xen")
-EVERYDAY_PLACES = ("bare", "xen")	# a shell's fork and exec is counted there
+ROUND_PLACES = ("bare", "xen")		# a shell's fork and exec is counted by function there
+EVERYDAY_PLACES = ("bare", "xen", "domU", "pvh")	# bench/everyday.py
 TIMED_PLACES = ("bare", "xen")		# by the clock
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from bench import kernels, matrix, report
+from bench import everyday, kernels, matrix, report
 from bench.by_function import EVERYDAY, profile, results as profile_results, write as write_profiles
 from bench.facts import facts
 from bench.insn_profile import Profiled
@@ -137,6 +137,12 @@ def add_steps(steps: Steps[list[Result]], chosen: dict[str, matrix.Place], names
 		if name == "xen":
 			steps.add(f"{kernel} {name} hypercalls",
 				  partial(unless_lost, count_hypercalls, kernel, False))
+		if name in matrix.EVERYDAY_PLACES and not short:
+			steps.add(f"{kernel} {name} everyday",
+				  partial(unless_lost, everyday.measure, kernel, name))
+			if name == "xen" and kernel not in kernels.debian.KERNELS:
+				steps.add(f"{kernel} {name} entries",
+					  partial(everyday.count_entries, kernel, name))
 
 
 def bench(short: bool = False, guest_names: list[str] | None = None,
@@ -163,7 +169,7 @@ def bench(short: bool = False, guest_names: list[str] | None = None,
 	profiling: Steps[Profiled] = Steps("profile")
 	for kernel, name in () if short else profiled(chosen, kernel_names):
 		profiling.add(f"profile {kernel} {name}", partial(profile, kernel, name))
-		if name in matrix.EVERYDAY_PLACES:
+		if name in matrix.ROUND_PLACES:
 			profiling.add(f"everyday {kernel} {name}",
 				      partial(profile, kernel, name, *EVERYDAY))
 	profiles = profiling.run()

@@ -8,7 +8,7 @@ from bench import plot
 from bench.insn_profile import Profiled, grouped, in_hypervisor
 from bench.matrix import PLACES
 from bench.noise import ALPHA, Comparison, verdict
-from bench.table import NOISE, number, ordered, ratio, rows, worse
+from bench.table import NOISE, RATIO, columns, noticed, number, ordered, ratio, rows, worse
 from common.result import Result, select
 
 STYLE = """
@@ -81,15 +81,29 @@ def ratio_cell(values: dict[str, float]) -> Cell:
 	return f"{value:.3f}", "bad" if value > NOISE else "good" if value < 1 / NOISE else ""
 
 
+def figures(values: dict[str, float], names: Sequence[str]) -> list[Cell]:
+	"""Return the cells of the columns @names: kernels and RATIO."""
+	return [ratio_cell(values) if n == RATIO else number(values.get(n)) for n in names]
+
+
 def summary(results: list[Result]) -> str:
+	"""Return the table of what users notice; base, series and ratio come first."""
+	names = columns(results)
+	body: list[list[Cell]] = []
+	for row, values in rows(noticed(results)).items():
+		unit = row.metric.replace("_", " ")
+		body.append([f"{row.guest}: {row.bench} {row.case}", *figures(values, names), unit])
+	return html_table(["what", *names, "unit"], body)
+
+
+def toggles(results: list[Result]) -> str:
 	"""Return the table of one row per guest: the RO/RW toggle of most pages that all have."""
-	names = ordered(results)
+	names = columns(results)
 	body: list[list[Cell]] = []
 	for row, values in rows(select(results, bench=BENCH, case=CASE, metric=METRIC)).items():
 		if row.pages in (1, 4096):
-			figures = [number(values.get(n)) for n in names]
-			body.append([title(row.guest), row.pages, *figures, ratio_cell(values)])
-	return html_table(["guest", "pages", *names, "series/base"], body)
+			body.append([title(row.guest), row.pages, *figures(values, names)])
+	return html_table(["guest", "pages", *names], body)
 
 
 def growth(results: list[Result], guest: str) -> dict[str, plot.Points]:
@@ -142,14 +156,13 @@ def breakdown(profiles: Sequence[Profiled]) -> str:
 
 def full_tables(results: list[Result]) -> str:
 	"""Return a folded table per guest with everything that was measured."""
-	names, parts = ordered(results), []
+	parts = []
 	for guest in dict.fromkeys(r.guest for r in results):
 		mine = select(results, guest=guest)
-		columns = [n for n in names if select(mine, kernel=n)]
-		body: list[list[Cell]] = [
-			[r.bench, r.case, r.metric, r.pages, *(number(v.get(n)) for n in columns),
-			 ratio_cell(v)] for r, v in rows(mine).items()]
-		head = ["bench", "case", "metric", "pages", *columns, "series/base"]
+		names = columns(mine)
+		body: list[list[Cell]] = [[r.bench, r.case, r.metric, r.pages, *figures(v, names)]
+					  for r, v in rows(mine).items()]
+		head = ["bench", "case", "metric", "pages", *names]
 		parts.append(f"<details open><summary>{html.escape(title(guest))} ({guest})"
 			     f"</summary>{html_table(head, body, 3)}</details>")
 	return "".join(parts)
@@ -183,7 +196,8 @@ def page(results: list[Result], facts: dict[str, str], profiles: Sequence[Profil
 		 f"<title>modify-prot: benchmark</title><style>{STYLE}</style></head><body>"
 		 "<h1>What page-table operations cost, per page table entry</h1>"
 		 f'<p class="note">Unit: {html.escape(facts.get("unit", "instructions"))}.</p>'
-		 "<h2>mprotect(), 4 KiB anonymous pages, read-only and back</h2>", summary(results)]
+		 "<h2>What users notice</h2>", summary(results),
+		 "<h2>mprotect(), 4 KiB anonymous pages, read-only and back</h2>", toggles(results)]
 	guests = [g for g in dict.fromkeys(r.guest for r in results)
 		  if len({p for points in growth(results, g).values() for p, _ in points}) > 2]
 	names = list(dict.fromkeys(n for g in guests for n in growth(results, g)))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.page import page
-from bench.table import NOISE, number, table, worse
+from bench.table import NOISE, noticed, number, table, worse
 from common.command import ROOT, build_dir, main, replaced
 from common.result import Result, dump, load as load_results
 from common.settings import Parser
@@ -18,6 +18,8 @@ def text(results: list[Result], facts: dict[str, str]) -> str:
 	"""Return the whole report as text, for a mail."""
 	lines = ["What page-table operations cost, per page table entry", ""]
 	lines += [f"{key + ':':<20} {value}" for key, value in facts.items()]
+	if noticed(results):
+		lines += ["", "What users notice", table(noticed(results)), "", "Everything"]
 	for guest in dict.fromkeys(r.guest for r in results):
 		lines += ["", table([r for r in results if r.guest == guest])]
 	bad = worse(results)

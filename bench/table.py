@@ -3,6 +3,14 @@
 
 from common.result import Result, Row
 
+RATIO = "ratio"		# the column of series to base
+NOTICED_PLACES = ("bare", "xen", "domU", "pvh")
+NOTICED = {
+	"everyday": ("fork-exec", "shell", "pipeline", "compile"),
+	"page_fault": ("anon-4k", "file-read", "cow-file", "cow-fork"),
+	"fork": ("anon-4k",), "munmap": ("anon-4k",), "madv_dontneed": ("anon-4k",),
+	"mprotect": ("anon-4k",),
+}
 NOISE = 1.01	# a ratio above it counts as worse; counts repeat to 0.5 %
 
 
@@ -14,10 +22,27 @@ def number(value: float | None) -> str:
 
 
 def ordered(results: list[Result]) -> list[str]:
-	"""Return the kernels of @results in the order of columns: base, topics, series, others."""
-	rank = {"base": 0, "series": 2}
+	"""Return the kernels of @results in the order of columns: base, series, topics, others."""
+	rank = {"base": 0, "series": 1}
 	names = dict.fromkeys(r.kernel for r in results)
-	return sorted(names, key=lambda n: rank.get(n, 1 if n.startswith("topic") else 3))
+	return sorted(names, key=lambda n: rank.get(n, 2 if n.startswith("topic") else 3))
+
+
+def columns(results: list[Result]) -> list[str]:
+	"""Return the columns of figures: the kernels of @results, RATIO after base and series."""
+	names = ordered(results)
+	own = [n for n in names if n in ("base", "series")]
+	return [*own, RATIO, *names[len(own):]]
+
+
+def noticed(results: list[Result]) -> list[Result]:
+	"""Return those of @results that users notice, what they notice most first."""
+	found = [r for r in results if r.guest in NOTICED_PLACES and r.case in
+		 NOTICED.get(r.bench, ()) and
+		 (r.bench == "everyday" or
+		  r.pages == 4096 and r.metric == "instructions_per_pte")]
+	benches, guests = list(NOTICED), list(NOTICED_PLACES)
+	return sorted(found, key=lambda r: (benches.index(r.bench), guests.index(r.guest)))
 
 
 def rows(results: list[Result]) -> dict[Row, dict[str, float]]:
@@ -42,29 +67,22 @@ def ratio_text(value: float | None) -> str:
 
 
 def column_width(name: str) -> int:
-	"""Return the width of the column @name: a kernel or "ratio"."""
-	if name == "ratio":
+	"""Return the width of the column @name: a kernel or RATIO."""
+	if name == RATIO:
 		return 8
 	return 12 if "-" in name else 10
 
 
 def table(results: list[Result]) -> str:
 	"""Return the text table of @results."""
-	names = ordered(results)
-	columns = []
-	for name in names:
-		columns.append(name)
-		if name == "series":
-			columns.append("ratio")
-	if "ratio" not in columns:
-		columns.append("ratio")
+	names = columns(results)
 	lines = [f"{'guest':<11}{'bench':<14}{'case':<19}{'pages':>7}  {'metric':<21}"
-		 + "".join(c.rjust(column_width(c)) for c in columns)]
+		 + "".join(c.rjust(column_width(c)) for c in names)]
 	for row, values in rows(results).items():
 		line = f"{row.guest:<11}{row.bench:<14}{row.case:<19}{row.pages:>7}  " \
 		       f"{row.metric:<21}"
-		for column in columns:
-			cell = ratio_text(ratio(values)) if column == "ratio" \
+		for column in names:
+			cell = ratio_text(ratio(values)) if column == RATIO \
 			       else number(values.get(column))
 			line += cell.rjust(column_width(column))
 		lines.append(line)

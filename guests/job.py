@@ -23,8 +23,6 @@ APPEND = {
 	# Without a constant TSC there is no KVM with PREEMPT_RT, and TCG has none.
 	"rt": "setcpuid=constant_tsc",
 }
-# Kinds of guest that the lean kernel can't be, and the config that can.
-CONFIG_OF = {"pvh": "debug"}
 
 
 class Size(TypedDict):
@@ -44,14 +42,12 @@ def guest(kind: str, kernel: str, name: str, job: str, *, config: str | None = N
 	  around: Around | None = None, kunit: bool = False, **options: Any) -> Guest:
 	"""Return a Guest of @kind with @kernel ("base", "series") and the job script @job.
 
-	@options go to Guest; size() says what is left open. @config is lean if not given,
-	or what the kind needs beyond that. The kernel is built unless @build_it is False,
-	and runs its KUnit suites at boot only with @kunit.
+	@options go to Guest; size() says what is left open. @config is lean if not given.
+	The kernel is built unless @build_it is False, and runs its KUnit suites at boot only with @kunit.
 	A guest in a guest has the same kernel around it unless HOST_KERNEL= names
 	another; @around has options of what is around it (nested.host()).
 	"""
-	if config is None or config == "lean":
-		config = CONFIG_OF.get(kind, "lean")
+	config = config or "lean"
 	out = build(kernel, config) if build_it else output(kernel, config)
 	tree = build_dir() / "linux"
 	initrd = initramfs(tree, name, job, programs, files)

@@ -22,7 +22,7 @@ FRAGMENT_DIR = ROOT / "guests" / "config"
 CONFIG_SETS = {
 	"lean": ("lean", "kunit"),
 	"disk": ("lean", "kunit", "disk"),
-	"debug": ("lean", "kunit", "disk", "debug", "lockdep", "inject", "pvh"),
+	"debug": ("lean", "kunit", "disk", "debug", "lockdep", "inject"),
 	"noxen": ("lean", "kunit", "noxen"),
 	"upstream": ("lean", "kunit", "upstream"),
 	"kasan": ("lean", "kunit", "upstream", "disk", "debug", "lockdep", "kasan", "inject"),

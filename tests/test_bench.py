@@ -9,11 +9,11 @@ import time
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
-from bench import (by_function, debian, insn_profile, kernels, matrix, measure, noise, page, plot,
-		   programs, report, table, wall)
+from bench import (by_function, debian, everyday, insn_profile, kernels, matrix, measure, noise,
+		   page, plot, programs, report, table, wall)
 from bench.steps import Steps, clock
-from common.command import EXIT_FETCH, EXIT_GUEST, EXIT_USAGE, ROOT, ToolError
-from common.result import Result, Row, dump, load
+from common.command import EXIT_FETCH, EXIT_GUEST, EXIT_USAGE, ROOT, ToolError, run
+from common.result import Result, Row, dump, load, parse
 from tests.miniature import FakeCase
 
 def result(kernel, value, guest="bare", pages=4096, case="anon-4k"):
@@ -193,17 +193,21 @@ class Profile(BenchCase):
 		path.write_text("noise\n" + "".join(self.LINE % a for a in addresses))
 		return path
 
+	def entries(self, backend=lambda at: False):
+		"""Return what finds entries, for one count."""
+		return insn_profile.Entries({self.HYPERCALL}, backend)
+
 	def test_whole_rounds_are_counted(self):
 		one = (self.START, self.LOOP, self.LOOP, self.HYPERCALL, self.XEN_ADDR,
 		       self.XEN_ADDR)
 		log = self.log(self.LOOP, *one, *one, *one, self.START)
-		found = insn_profile.count(log, self.START, 2, {self.HYPERCALL})
+		found = insn_profile.count(log, self.START, 2, self.entries())
 		self.assertEqual(found.units, 4)	# 2 of 3 rounds, an even number
 		symbols = insn_profile.SymbolMap(self.MAP, self.XEN)
 		self.assertEqual(found.functions(symbols),
 				 {"loop": 1, "xen:do_mmu_update": 1, "start": 0.5, "other": 0.5})
 		self.assertEqual(found.total(), 3)
-		self.assertEqual(found.entries, {"hypercall": 2})
+		self.assertEqual(found.kinds(), {"hypercall": 0.5})
 		self.assertEqual(found.among({self.LOOP, self.START}), 1.5)
 		self.assertEqual(found.among({self.LOOP, self.START}, 0.6), 1)
 
@@ -211,8 +215,21 @@ class Profile(BenchCase):
 		one = (self.START, self.XEN_ADDR, 0x400000, self.XEN_ADDR, self.HYPERCALL,
 		       self.XEN_ADDR)
 		found = insn_profile.count(self.log(*one, *one, self.START), self.START, 1,
-					   {self.HYPERCALL})
-		self.assertEqual(found.entries, {"trap": 2, "user": 2, "hypercall": 2})
+					   self.entries())
+		self.assertEqual(found.kinds(), {"trap": 1, "user": 1, "hypercall": 1})
+
+	def test_entries_are_their_callers(self):
+		one = (self.START, self.LOOP, self.HYPERCALL, self.XEN_ADDR, self.XEN_ADDR,
+		       self.HYPERCALL, self.XEN_ADDR, self.LOOP, self.XEN_ADDR)
+		entries = self.entries(lambda at: at == self.HYPERCALL)
+		found = insn_profile.count(self.log(*one, *one, self.START), self.START, 1, entries)
+		self.assertEqual(found.callers(insn_profile.SymbolMap(self.MAP)),
+				 {"hypercall loop": 2, "trap loop": 1})
+
+	def test_the_backend_is_no_caller(self):
+		self.assertEqual([insn_profile.backend(f) for f in
+				  ("xen_mc_flush", "__xen_pte_clear", "zap_pte_range", "do_xen")],
+				 [True, True, False, False])
 
 	def test_kernel_functions_named_xen_are_the_kernels(self):
 		self.assertEqual([insn_profile.in_hypervisor(f)
@@ -221,14 +238,15 @@ class Profile(BenchCase):
 
 	def test_log_is_read_in_blocks(self):
 		one = (self.START, *[self.LOOP] * 400000)
-		found = insn_profile.count(self.log(*one, *one, self.START), self.START, 400000)
+		found = insn_profile.count(self.log(*one, *one, self.START), self.START, 400000,
+					   self.entries())
 		self.assertGreater((self.tmp / "log").stat().st_size, 2 << 24)
 		self.assertEqual((found.units, found.count[self.LOOP], found.count[self.START]),
 				 (800000, 800000, 2))
 
 	def test_too_few_rounds(self):
 		self.fails(EXIT_GUEST, "not enough rounds", insn_profile.count,
-			   self.log(self.START, self.LOOP), self.START, 1)
+			   self.log(self.START, self.LOOP), self.START, 1, self.entries())
 
 	def test_marker_of_an_earlier_try_does_not_count(self):
 		for name in ("mon", "exec.log", "console"):
@@ -236,7 +254,7 @@ class Profile(BenchCase):
 		(self.tmp / "qemu.py").write_text(FAKE_QEMU)
 		log = insn_profile.record([sys.executable, str(self.tmp / "qemu.py")],
 					  str(self.tmp), "GO", self.START, timeout=20)
-		self.assertEqual(insn_profile.count(log, self.START, 1).units, 4)
+		self.assertEqual(insn_profile.count(log, self.START, 1, self.entries()).units, 4)
 
 	def test_growing_log_is_read_by_whole_lines(self):
 		log = self.log(self.START, self.LOOP, self.START)
@@ -258,10 +276,11 @@ class Profile(BenchCase):
 			"pages": 512, "units": 1024, "total": 30.0,
 			"functions": {"loop": 20.0, "xen:f": 9.99, "tiny": 0.01},
 			"hypervisor": 9.99, "locked_per_pte": 1.0, "locked_per_call": 12.0,
-			"entries": {"trap": 0.5}}
+			"entries": {"trap": 0.5}, "callers": {"trap loop": 0.5}}
 		text = by_function.text([item, {**item, "kernel": "series", "locked_per_pte": 0}])
 		self.assertRegex(text, r"20\.00\s+20\.00  loop")
 		self.assertRegex(text, r"0\.01\s+0\.01  functions below")
+		self.assertRegex(text, r"0\.5000\s+0\.5000  entries into the hypervisor: trap loop")
 		self.assertRegex(text, r"1\.00\s+0\.00  locked instructions of the kernel, per pte")
 		metrics = {r.metric: r.value for r in by_function.results([item])}
 		self.assertEqual(metrics,
@@ -277,7 +296,8 @@ class Profile(BenchCase):
 			"case": "fork-exec", "pages": 1, "units": 4, "total": 2690000.4,
 			"functions": {"f": 2690000.4}, "hypervisor": 1e6,
 			"locked_per_pte": 5.0, "locked_per_call": 0.0,
-			"entries": {"hypercall": 698.25, "trap": 34.0, "user": 7.0}}
+			"entries": {"hypercall": 698.25, "trap": 34.0, "user": 7.0},
+			"callers": {"hypercall fork": 600.0}}
 		found = {r.metric: r.value for r in by_function.results([item])}
 		self.assertEqual(found, {"instructions_per_round": 2690000,
 					 "hypercalls_per_round": 698.25, "traps_per_round": 34.0})
@@ -285,6 +305,56 @@ class Profile(BenchCase):
 			      by_function.text([item]))
 		bare = by_function.results([{**item, "guest": "bare"}])
 		self.assertEqual([r.metric for r in bare], ["instructions_per_round"])
+
+
+class Noticed(BenchCase):
+	"""The first table of the report."""
+
+	def test_base_series_and_ratio_come_first(self):
+		found = [result(kernel, value) for kernel, value in
+			 (("topic1", 3.0), ("debian-6.1", 4.0), ("base", 2.0), ("series", 1.0))]
+		self.assertEqual(table.columns(found),
+				 ["base", "series", "ratio", "topic1", "debian-6.1"])
+		self.assertEqual(table.columns(found[:2]), ["ratio", "topic1", "debian-6.1"])
+
+	def test_commands_come_before_calls(self):
+		everyday_one = Result("base", "xen", "everyday", "shell", 1, "traps_per_round", 34.0)
+		found = [result("base", 2.0), result("base", 2.0, pages=16),
+			 result("base", 2.0, "kvm-host"), everyday_one]
+		self.assertEqual(table.noticed(found), [everyday_one, found[0]])
+
+
+class Everyday(BenchCase):
+	"""Rounds of everyday commands, and how often they enter the hypervisor."""
+
+	FORK, CALL, KERNEL = 0xffffffff81000000, 0xffffffff81000020, "ffffffff81000040"
+
+	def test_entries_of_whole_rounds(self):
+		executed = "Trace 0: 0x7f00 [00000000/%016x/00000033/ff020201] x\n"
+		trap = "%6d: v=0e e=0002 i=0 cpl=%d IP=e033:%s pc=%s SP=e02b:0 CR2=0\n"
+		fork, call = executed % self.FORK, executed % self.CALL
+		log = "".join((call, fork, call, trap % (1, 3, self.KERNEL, self.KERNEL),
+			       fork, call, trap % (2, 3, "0000000000400000", "0"), fork,
+			       trap % (3, 0, "ffff82d040200004", "0"), call, fork, call)).encode()
+		once = list(everyday.entries(log, self.FORK, [self.CALL], 1))
+		self.assertEqual([(r["hypercall"], r["trap"]) for r in once],
+				 [(1, 1), (1, 0), (1, 0)])
+		twice = list(everyday.entries(log, self.FORK, [self.CALL], 2))
+		self.assertEqual([(r["hypercall"], r["trap"]) for r in twice], [(2, 1)])
+
+	def test_what_bash_prints_is_understood(self):
+		path = self.tmp / "script"
+		path.write_text(everyday.TIMED + "measure shell 2 'sleep 0.01'\n")
+		lines = run(["bash", path]).stdout.splitlines()
+		found = parse(lines, "base", "bare")
+		self.assertEqual([(r.bench, r.case, r.metric, r.runs) for r in found],
+				 [("everyday", "shell", "ns_per_round", everyday.RUNS)])
+		self.assertTrue(5e6 < found[0].min <= found[0].value <= found[0].max)
+
+	def test_a_round_that_fails_ends_the_job(self):
+		path = self.tmp / "script"
+		path.write_text(everyday.TIMED + "measure shell 2 false\n")
+		self.assertEqual(run(["bash", path], check=False).returncode, 1)
 
 
 class Balanced(HTMLParser):

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Costs beside those that mprotect_perf measures: mprotect() of more kinds of
- * large folios, what programs use in place of mprotect(), and KSM.
+ * large folios, what programs use in place of mprotect(), KSM and page faults.
  *
  *   page_costs BENCH CASE PAGES [folder]
  *
@@ -26,6 +26,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -388,6 +389,76 @@ static double measure_ksm(size_t len)
 	return (double)(end - start) / (len / PAGE);
 }
 
+static double measure_reads(size_t len)
+{
+	uint64_t start = clock_ns(CLOCK_MONOTONIC);
+	size_t i;
+
+	for (i = 0; i < len; i += PAGE)
+		*(volatile unsigned long *)(mem + i);
+	return (double)(clock_ns(CLOCK_MONOTONIC) - start) / (len / PAGE);
+}
+
+static double measure_writes(size_t len)
+{
+	uint64_t start = clock_ns(CLOCK_MONOTONIC);
+	size_t i;
+
+	for (i = 0; i < len; i += PAGE)
+		*(volatile unsigned long *)(mem + i) = i + 1;
+	return (double)(clock_ns(CLOCK_MONOTONIC) - start) / (len / PAGE);
+}
+
+/* The page tables stay for the whole VMA: each run faults pages in, one by one. */
+static double measure_first_touch(size_t len)
+{
+	if (madvise(mem, len, MADV_DONTNEED))
+		die("MADV_DONTNEED");
+	return measure_writes(len);
+}
+
+/* Fault-around maps several pages in one fault. */
+static double measure_file_reads(size_t len)
+{
+	if (madvise(mem, len, MADV_DONTNEED))
+		die("MADV_DONTNEED");
+	return measure_reads(len);
+}
+
+/* What the first write to each page of a file costs that is mapped privately and was read. */
+static double measure_file_cow(size_t len)
+{
+	if (mmap(mem, len, RW, MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED)
+		die("mmap");
+	measure_reads(len);
+	return measure_writes(len);
+}
+
+/* What the first write to each page costs that a child shares. */
+static double measure_fork_cow(size_t len)
+{
+	int done[2];
+	double ns;
+	pid_t pid;
+	char c;
+
+	if (pipe(done))
+		die("pipe");
+	pid = fork();
+	if (pid < 0)
+		die("fork");
+	if (!pid) {
+		close(done[1]);
+		_exit(read(done[0], &c, 1));
+	}
+	ns = measure_writes(len);
+	close(done[0]);
+	close(done[1]);
+	if (waitpid(pid, NULL, 0) != pid)
+		die("waitpid");
+	return ns;
+}
+
 static const struct row rows[] = {
 	{ "mprotect", "anon-thp-split", anon_thp_split, toggle_mprotect, NULL },
 	{ "mprotect", "anon-thp", anon_thp, toggle_mprotect, NULL },
@@ -398,6 +469,10 @@ static const struct row rows[] = {
 	{ "remap", "file-shared-dirty", file_shared_dirty, toggle_remap, NULL },
 	{ "uffd_wp", "anon-4k", uffd_registered, toggle_uffd, NULL },
 	{ "ksm_merge", "anon-4k", anon_4k, NULL, measure_ksm },
+	{ "page_fault", "anon-4k", anon_4k, NULL, measure_first_touch },
+	{ "page_fault", "file-read", file_shared_dirty, NULL, measure_file_reads },
+	{ "page_fault", "cow-file", file_shared_dirty, NULL, measure_file_cow },
+	{ "page_fault", "cow-fork", anon_4k, NULL, measure_fork_cow },
 };
 
 /* Return ns per page of one change of protection. */
