@@ -191,6 +191,7 @@ TABLE = {s.name: s for s in (
 	Setting("BENCH", NAME, None,
 		"make profile: of mprotect (default), fork, munmap, madv_dontneed, everyday",
 		"everyday"),
+	Setting("WIS", directory, None, "make will-it-scale: its tree", "<directory>"),
 	Setting("ROUNDS", number, 6, "make bench-wall: boots of each kernel", "6"),
 	Setting("KEEP", flag, False, "make report: also take the results into bench/", "1"),
 	Setting("DEB_CONFIG", deb_config, None,

@@ -51,6 +51,7 @@ BAD = {
 	"SEED": ("x", "is not a positive number"),
 	"TRANSACTIONS": ("1e7", "is not a positive number"),
 	"ROUNDS": ("0", "is not a positive number"),
+	"WIS": ("/no/such", "is not a directory"),
 	"BENCH": ("m protect", "is not a name"),
 	"KEEP": ("yes", "neither 0 nor 1"),
 	"DEB_CONFIG": ("/no/such", "is not a file"),
