@@ -145,7 +145,7 @@ class Compiler:
 	def knows(self, symbol: str) -> bool:
 		"""Return whether the state that is checked out has a Kconfig symbol."""
 		return bool(git(self.tree, "grep", "-E", f"^(menu)?config {symbol[7:]}$", "HEAD",
-				"--", "*Kconfig", check=False))
+				"--", "*Kconfig", "*Kconfig.*", check=False))
 
 	def builds(self, goal: str) -> bool:
 		"""Return whether the object @goal can be compiled in this state.
