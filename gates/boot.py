@@ -15,7 +15,7 @@ from guests.qemu import MACHINES, Guest
 from series import patches
 from series.tree import commit_series, make_tree
 
-TARGET = Target("boot", "x86_64", ("lean", "kunit", "kunit-series"), ())
+TARGET = Target("boot", "x86_64", ("lean", "kunit", "kunit-series", "kunit-xen"), ())
 TIMEOUT = 300	# seconds, of a guest
 
 

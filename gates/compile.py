@@ -16,7 +16,7 @@ from typing import Self
 
 from common.command import EXIT_BUILD, ROOT, StrPath, ToolError, build_dir, jobs, locked, run, say
 from gates.targets import Target
-from guests.kernel import SERIES_ONLY, Options, ccache, check_config, read_fragments
+from guests.kernel import SERIES_ONLY, SERIES_XEN, Options, ccache, check_config, read_fragments
 from series import patches
 from series.tree import commit_series, make_tree
 from series.worktree import APPLIED, git, lay
@@ -128,7 +128,7 @@ class Compiler:
 		wanted: Options = {}
 		for path in self.target.fragment_files():
 			for symbol, value in read_fragments([path.stem], path.parent).items():
-				if path.stem != SERIES_ONLY or self.knows(symbol):
+				if path.stem not in (SERIES_ONLY, SERIES_XEN) or self.knows(symbol):
 					wanted[symbol] = value
 		return wanted
 

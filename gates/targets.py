@@ -16,7 +16,8 @@ TARGET_CONFIGS = ROOT / "gates" / "config"
 KVM_MAIN = "arch/{arch}/kvm/../../../virt/kvm/kvm_main"
 MM = ("mm/mprotect", "mm/memory", "mm/filemap", "mm/mapping_dirty_helpers", "mm/ksm", "mm/rmap",
       "mm/modify_prot_debug", "fs/proc/task_mmu", "lib/kunit/user_alloc",
-      "mm/tests/modify_prot_kunit", "mm/tests/modify_prot_misuse_kunit")
+      "mm/tests/modify_prot_kunit", "mm/tests/modify_prot_misuse_kunit",
+      "mm/tests/mprotect_kunit")
 THP = ("mm/huge_memory",)
 NOTIFIER = ("mm/mmu_notifier", "mm/tests/mmu_notifier_kunit")
 LAZY = ("mm/tests/lazy_mmu_mode_kunit",)
@@ -24,7 +25,8 @@ X86 = ("arch/x86/kernel/paravirt", "arch/x86/mm/modify_prot", "arch/x86/mm/pgtab
        "arch/x86/mm/pgtable_kunit", "mm/userfaultfd", "mm/tests/pte_batch_kunit",
        "arch/x86/mm/tlb", "arch/x86/mm/pat/set_memory")
 XEN = ("arch/x86/xen/enlighten_pv", "arch/x86/xen/mmu_pv", "arch/x86/xen/mmu_modify_prot",
-       "arch/x86/xen/mmu_batch", "arch/x86/xen/multicalls", "arch/x86/xen/smp_pv")
+       "arch/x86/xen/mmu_batch", "arch/x86/xen/multicalls",
+       "arch/x86/xen/multicalls_kunit", "arch/x86/xen/smp_pv")
 KVM_X86 = ("arch/x86/kvm/x86", "arch/x86/kvm/mmu/mmu", "arch/x86/kvm/mmu/spte",
 	   "arch/x86/kvm/mmu/tdp_mmu", KVM_MAIN)
 
@@ -88,7 +90,7 @@ def llvm_suffix() -> str:
 
 
 COMMON = MM + THP + NOTIFIER	# of all that have transparent huge pages and KVM
-X86_FRAGMENTS = ("lean", "kunit", "kunit-series", "x86")
+X86_FRAGMENTS = ("lean", "kunit", "kunit-series", "kunit-xen", "x86")
 NOXEN_FRAGMENTS = ("lean", "kunit", "noxen", "kunit-series", "x86")
 FAR = ("common", "common64")
 TARGETS = {t.name: t for t in (

@@ -30,7 +30,9 @@ CONFIG_SETS = {
 	"rt": ("lean", "kunit", "disk", "rt"),
 	"up": ("lean", "kunit", "disk", "up"),
 }
+# Suites that only the series has, and those of them that need Xen PV.
 SERIES_ONLY = "kunit-series"
+SERIES_XEN = "kunit-xen"
 Options = dict[str, str]	# {"CONFIG_...": value}
 
 
@@ -66,9 +68,10 @@ def output(kernel: str, config: str) -> Path:
 def fragments(kernel: str, config: str) -> tuple[str, ...]:
 	"""Return the names of the fragments that make up @config for @kernel."""
 	names = CONFIG_SETS[config]
-	if kernel == "series" and (FRAGMENT_DIR / f"{SERIES_ONLY}.config").is_file():
-		return (*names, SERIES_ONLY)
-	return names
+	if kernel != "series":
+		return names
+	suites = (SERIES_ONLY,) if "noxen" in names else (SERIES_ONLY, SERIES_XEN)
+	return (*names, *(s for s in suites if (FRAGMENT_DIR / f"{s}.config").is_file()))
 
 
 def make_command(tree: StrPath, out: StrPath) -> list[str]:

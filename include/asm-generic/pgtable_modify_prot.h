@@ -38,6 +38,17 @@
  *   That is what the page table lock is for.
  * - The caller flushes the TLB, see pte_needs_flush().
  *
+ * An architecture whose transactions leave the entries live may have a short
+ * form for entries that have the same flags, whatever pages they map::
+ *
+ *	old = ptep_get(ptep);
+ *	new = pte_modify(old, newprot);
+ *	(find nr entries for which pte_same_flags(ptep_get(ptep + i), old))
+ *	modify_prot_change_ptes(vma, addr, ptep, old, new, nr);
+ *
+ * To read the entries is to start the transaction.  The rest of the contract
+ * is the same.
+ *
  * See Documentation/mm/modify_prot.rst for how architectures override this.
  */
 
@@ -106,12 +117,12 @@ static inline pte_t modify_prot_start_ptes(struct vm_area_struct *vma,
 		unsigned long addr, pte_t *ptep, unsigned int nr)
 {
 	pte_t pte, tmp_pte;
+	unsigned int i;
 
-	if (!modify_prot_check_start(vma, addr, ptep, nr))
-		return __pte(0);
+	modify_prot_check_start(vma, addr, ptep, nr);
 
 	pte = ptep_modify_prot_start(vma, addr, ptep);
-	while (--nr) {
+	for (i = 1; i < nr; i++) {
 		ptep++;
 		addr += PAGE_SIZE;
 		tmp_pte = ptep_modify_prot_start(vma, addr, ptep);
@@ -146,12 +157,13 @@ static inline void modify_prot_commit_ptes(struct vm_area_struct *vma,
 		unsigned long addr, pte_t *ptep, pte_t old_pte, pte_t pte,
 		unsigned int nr)
 {
-	if (!modify_prot_check_commit(vma, addr, ptep, old_pte, pte, nr))
-		return;
+	unsigned int i;
 
-	for (;;) {
+	modify_prot_check_commit(vma, addr, ptep, old_pte, pte, nr);
+
+	for (i = 1; ; i++) {
 		ptep_modify_prot_commit(vma, addr, ptep, old_pte, pte);
-		if (!--nr)
+		if (i >= nr)
 			break;
 
 		/* Advance PFN only, set same prot */
@@ -161,6 +173,40 @@ static inline void modify_prot_commit_ptes(struct vm_area_struct *vma,
 		ptep++;
 	}
 }
+#endif
+
+#ifndef modify_prot_change_ptes
+/**
+ * pte_same_flags - Whether two present entries differ in nothing but the page.
+ * @a: An entry.
+ * @b: Another entry.
+ *
+ * Defined by architectures that define modify_prot_change_ptes() as well.
+ *
+ * Return: True if everything but the pfn is the same.
+ */
+bool pte_same_flags(pte_t a, pte_t b);
+
+/**
+ * modify_prot_change_ptes - Change entries that have the same flags.
+ * @vma: The virtual memory area the pages are mapped into.
+ * @addr: Address the first page is mapped at.
+ * @ptep: Page table pointer for the first entry.
+ * @old_pte: The first entry, as the caller has seen it.
+ * @pte: What is to become of it.
+ * @nr: Number of entries, at least one.
+ *
+ * Defined by architectures whose transactions leave the entries live, and
+ * absent otherwise.  Each entry keeps its page and gets the flags of @pte, plus
+ * the accessed and dirty bits that hardware has set since the caller saw it.
+ *
+ * Context: The caller has held the page table lock since it saw the entries.
+ * They are in one page table, present, and had the flags of @old_pte, see
+ * pte_same_flags().
+ */
+void modify_prot_change_ptes(struct vm_area_struct *vma, unsigned long addr,
+			     pte_t *ptep, pte_t old_pte, pte_t pte,
+			     unsigned int nr);
 #endif
 
 #endif /* _ASM_GENERIC_PGTABLE_MODIFY_PROT_H */

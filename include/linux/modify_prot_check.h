@@ -10,25 +10,33 @@
  * includes before it declares anything.
  */
 #ifdef CONFIG_DEBUG_VM
-bool modify_prot_check_start(struct vm_area_struct *vma, unsigned long addr,
+void modify_prot_check_start(struct vm_area_struct *vma, unsigned long addr,
 			     pte_t *ptep, unsigned int nr);
-bool modify_prot_check_commit(struct vm_area_struct *vma, unsigned long addr,
+void modify_prot_check_commit(struct vm_area_struct *vma, unsigned long addr,
+			      pte_t *ptep, pte_t old_pte, pte_t pte,
+			      unsigned int nr);
+void modify_prot_check_change(struct vm_area_struct *vma, unsigned long addr,
 			      pte_t *ptep, pte_t old_pte, pte_t pte,
 			      unsigned int nr);
 #else
-static inline bool modify_prot_check_start(struct vm_area_struct *vma,
+static inline void modify_prot_check_start(struct vm_area_struct *vma,
 					   unsigned long addr, pte_t *ptep,
 					   unsigned int nr)
 {
-	return true;
 }
 
-static inline bool modify_prot_check_commit(struct vm_area_struct *vma,
+static inline void modify_prot_check_commit(struct vm_area_struct *vma,
 					    unsigned long addr, pte_t *ptep,
 					    pte_t old_pte, pte_t pte,
 					    unsigned int nr)
 {
-	return true;
+}
+
+static inline void modify_prot_check_change(struct vm_area_struct *vma,
+					    unsigned long addr, pte_t *ptep,
+					    pte_t old_pte, pte_t pte,
+					    unsigned int nr)
+{
 }
 #endif
 

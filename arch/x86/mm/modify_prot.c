@@ -2,18 +2,8 @@
 /*
  * Pte protection transactions on bare metal: what is not inlined.
  */
-#include <linux/export.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
-#include <linux/static_call.h>
-
-/* The pfn of an entry that is not present to hardware is stored inverted. */
-static __always_inline pteval_t pte_pfn_step(pte_t pte)
-{
-	pteval_t step = _AT(pteval_t, 1) << PFN_PTE_SHIFT;
-
-	return __pte_needs_invert(native_pte_val(pte)) ? -step : step;
-}
 
 /**
  * native_modify_prot_gather - Gather the accessed and dirty bits of a batch.
@@ -43,7 +33,6 @@ pte_t native_modify_prot_gather(pte_t pte, pte_t *ptep, unsigned int nr)
 
 	return native_make_pte(val);
 }
-EXPORT_SYMBOL_GPL(native_modify_prot_gather);
 
 /*
  * What has to be written is @pte, and the bits that hardware has set in @live
@@ -82,7 +71,18 @@ static __always_inline bool hardware_is_done(pte_t live, pte_t pte)
 	       (pte_flags(live) & _PAGE_DIRTY || pte_dirty(pte));
 }
 
-static __always_inline void commit_one(pte_t *ptep, pte_t old_pte, pte_t pte)
+/**
+ * native_modify_prot_commit_slow - Commit to an entry hardware may be updating.
+ * @ptep: Page table pointer for the entry.
+ * @old_pte: What the start of the transaction returned.
+ * @pte: New page table entry to be set.
+ *
+ * This takes a locked instruction, unless the entry in memory is not present to
+ * hardware, or hardware has no bit left to set that @pte does not have.
+ *
+ * Context: The caller has held the page table lock since the start.
+ */
+void native_modify_prot_commit_slow(pte_t *ptep, pte_t old_pte, pte_t pte)
 {
 	pte_t live = READ_ONCE(*ptep);
 	pte_t new;
@@ -98,57 +98,34 @@ static __always_inline void commit_one(pte_t *ptep, pte_t old_pte, pte_t pte)
 }
 
 /**
- * native_modify_prot_commit_slow - Commit to an entry hardware may be updating.
- * @ptep: Page table pointer for the entry.
- * @old_pte: What the start of the transaction returned.
- * @pte: New page table entry to be set.
- *
- * This takes a locked instruction, unless the entry in memory is not present to
- * hardware, or hardware has no bit left to set that @pte does not have.
- *
- * Context: The caller has held the page table lock since the start.
- */
-void native_modify_prot_commit_slow(pte_t *ptep, pte_t old_pte, pte_t pte)
-{
-	commit_one(ptep, old_pte, pte);
-}
-EXPORT_SYMBOL_GPL(native_modify_prot_commit_slow);
-
-/**
- * native_modify_prot_commit_ptes - Commit to a batch of entries.
- * @vma: The virtual memory area the pages are mapped into, not used.
- * @addr: Address the first page is mapped at, not used.
+ * native_modify_prot_commit_ptes - Commit to entries, each keeps its page.
  * @ptep: Page table pointer for the first entry.
- * @old_pte: What modify_prot_start_ptes() returned for the first entry.
+ * @old_pte: What the start of the transaction returned.
  * @pte: New page table entry to be set, for the first entry.
  * @nr: Number of entries.
  *
  * Context: The caller has held the page table lock since the start.
  */
-void native_modify_prot_commit_ptes(struct vm_area_struct *vma,
-				    unsigned long addr, pte_t *ptep,
-				    pte_t old_pte, pte_t pte, unsigned int nr)
+void native_modify_prot_commit_ptes(pte_t *ptep, pte_t old_pte, pte_t pte,
+				    unsigned int nr)
 {
-	const pteval_t step = pte_pfn_step(pte);
-	const bool plain = pte_absorbs_accessed_dirty(pte);
+	pte_t *const end = ptep + nr;
 
-	for (; nr; nr--, ptep++) {
-		if (plain)
-			native_set_pte(ptep, pte);
-		else
-			commit_one(ptep, old_pte, pte);
-		pte = native_make_pte(native_pte_val(pte) + step);
+	if (pte_absorbs_accessed_dirty(pte)) {
+		/* All entries have to be inverted (PROT_NONE), or none. */
+		const pteval_t changed = native_pte_val(old_pte) ^ native_pte_val(pte);
+		const pteval_t invert = changed & _PAGE_PRESENT ? PTE_PFN_MASK : 0;
+
+		for (; ptep != end; ptep++) {
+			pteval_t frame = native_pte_val(READ_ONCE(*ptep)) ^ invert;
+
+			native_set_pte(ptep, native_make_pte(
+				(frame & PTE_PFN_MASK) | pte_flags(pte)));
+		}
+		return;
 	}
-}
-EXPORT_SYMBOL_GPL(native_modify_prot_commit_ptes);
 
-#ifdef CONFIG_PARAVIRT_XXL
-/*
- * The hook for implementations that need more than the inlined commit, for a
- * whole batch.  It is not a pv_ops call, because it has more arguments than one
- * can pass.  The start of a transaction only reads the entries, so it has no
- * hook.
- */
-DEFINE_STATIC_CALL(pv_modify_prot_commit_ptes, native_modify_prot_commit_ptes);
-EXPORT_STATIC_CALL_TRAMP_GPL(pv_modify_prot_commit_ptes);
-#endif
+	for (; ptep != end; ptep++)
+		native_modify_prot_commit_slow(ptep, old_pte,
+				pte_with_flags_of(READ_ONCE(*ptep), pte));
+}

@@ -34,17 +34,14 @@
 #ifdef CONFIG_X86_64
 
 #include <linux/modify_prot_check.h>
-#include <linux/static_call_types.h>
 
 pte_t native_modify_prot_gather(pte_t pte, pte_t *ptep, unsigned int nr);
 void native_modify_prot_commit_slow(pte_t *ptep, pte_t old_pte, pte_t pte);
-void native_modify_prot_commit_ptes(struct vm_area_struct *vma,
-				    unsigned long addr, pte_t *ptep,
-				    pte_t old_pte, pte_t pte, unsigned int nr);
+void native_modify_prot_commit_ptes(pte_t *ptep, pte_t old_pte, pte_t pte,
+				    unsigned int nr);
 
-#ifdef CONFIG_PARAVIRT_XXL
-DECLARE_STATIC_CALL(pv_modify_prot_commit_ptes, native_modify_prot_commit_ptes);
-#endif
+void xen_modify_prot_commit_ptes(pte_t *ptep, pte_t old_pte, pte_t pte,
+				 unsigned int nr);
 
 /* Would @pte absorb whatever hardware may do to the entry it is written to? */
 static __always_inline bool pte_absorbs_accessed_dirty(pte_t pte)
@@ -53,20 +50,64 @@ static __always_inline bool pte_absorbs_accessed_dirty(pte_t pte)
 	       (pte_flags(pte) & _PAGE_DIRTY_BITS);
 }
 
+/* The page of the present entry @live, with the flags of @pte. */
+static __always_inline pte_t pte_with_flags_of(pte_t live, pte_t pte)
+{
+	pteval_t frame = native_pte_val(live);
+
+	/* PROT_NONE entries hold an inverted pfn. */
+	if ((native_pte_val(live) ^ native_pte_val(pte)) & _PAGE_PRESENT)
+		frame = ~frame;
+
+	return native_make_pte((frame & PTE_PFN_MASK) | pte_flags(pte));
+}
+
+/*
+ * Takes the live entries off the accounts of CONFIG_PAGE_TABLE_CHECK before it
+ * adds the new ones, so it comes ahead of the commit.
+ */
+static __always_inline
+void modify_prot_account(struct mm_struct *mm, unsigned long addr, pte_t *ptep,
+			 pte_t pte, unsigned int nr)
+{
+#ifdef CONFIG_PAGE_TABLE_CHECK
+	unsigned int i;
+
+	if (static_branch_likely(&page_table_check_disabled))
+		return;
+
+	for (i = 0; i < nr; i++, ptep++, addr += PAGE_SIZE)
+		__page_table_check_ptes_set(mm, addr, ptep,
+				pte_with_flags_of(READ_ONCE(*ptep), pte), 1);
+#endif
+}
+
 #define modify_prot_start_ptes modify_prot_start_ptes
 static __always_inline
 pte_t modify_prot_start_ptes(struct vm_area_struct *vma, unsigned long addr,
 			     pte_t *ptep, unsigned int nr)
 {
-	pte_t pte;
+	pte_t pte = READ_ONCE(*ptep);
 
-	if (!modify_prot_check_start(vma, addr, ptep, nr))
-		return native_make_pte(0);
-
-	pte = READ_ONCE(*ptep);
+	modify_prot_check_start(vma, addr, ptep, nr);
 	if (nr > 1)
 		pte = native_modify_prot_gather(pte, ptep, nr);
 	return pte;
+}
+
+/* Each entry keeps its page, which the live entry tells, and gets flags of @pte. */
+static __always_inline
+void modify_prot_commit(struct vm_area_struct *vma, unsigned long addr,
+			pte_t *ptep, pte_t old_pte, pte_t pte, unsigned int nr)
+{
+	modify_prot_account(vma->vm_mm, addr, ptep, pte, nr);
+
+	if (cpu_feature_enabled(X86_FEATURE_XENPV))
+		xen_modify_prot_commit_ptes(ptep, old_pte, pte, nr);
+	else if (nr == 1 && likely(pte_absorbs_accessed_dirty(pte)))
+		native_set_pte(ptep, pte);
+	else
+		native_modify_prot_commit_ptes(ptep, old_pte, pte, nr);
 }
 
 #define modify_prot_commit_ptes modify_prot_commit_ptes
@@ -75,26 +116,24 @@ void modify_prot_commit_ptes(struct vm_area_struct *vma, unsigned long addr,
 			     pte_t *ptep, pte_t old_pte, pte_t pte,
 			     unsigned int nr)
 {
-	if (!modify_prot_check_commit(vma, addr, ptep, old_pte, pte, nr))
-		return;
+	modify_prot_check_commit(vma, addr, ptep, old_pte, pte, nr);
+	modify_prot_commit(vma, addr, ptep, old_pte, pte, nr);
+}
 
-	/* Takes the live entries off its accounts before it adds the new. */
-	page_table_check_ptes_set(vma->vm_mm, addr, ptep, pte, nr);
+/* The start is a mere read. */
+#define modify_prot_change_ptes modify_prot_change_ptes
+static __always_inline
+void modify_prot_change_ptes(struct vm_area_struct *vma, unsigned long addr,
+			     pte_t *ptep, pte_t old_pte, pte_t pte,
+			     unsigned int nr)
+{
+	modify_prot_check_change(vma, addr, ptep, old_pte, pte, nr);
+	modify_prot_commit(vma, addr, ptep, old_pte, pte, nr);
+}
 
-#ifdef CONFIG_PARAVIRT_XXL
-	if (cpu_feature_enabled(X86_FEATURE_XENPV)) {
-		static_call_mod(pv_modify_prot_commit_ptes)(vma, addr, ptep,
-							    old_pte, pte, nr);
-		return;
-	}
-#endif
-	if (nr > 1)
-		native_modify_prot_commit_ptes(vma, addr, ptep, old_pte,
-					       pte, nr);
-	else if (likely(pte_absorbs_accessed_dirty(pte)))
-		native_set_pte(ptep, pte);
-	else
-		native_modify_prot_commit_slow(ptep, old_pte, pte);
+static __always_inline bool pte_same_flags(pte_t a, pte_t b)
+{
+	return pte_flags(a) == pte_flags(b);
 }
 
 #define __HAVE_ARCH_PTEP_MODIFY_PROT_TRANSACTION
