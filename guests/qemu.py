@@ -37,7 +37,7 @@ FAILURES = re.compile(
 	r"|general protection fault|Call Trace:|KASAN: |KCSAN: |UBSAN: |possible recursive locking"
 	r"|possible circular locking|suspicious RCU usage|inconsistent lock state"
 	r"|INFO: task .* blocked|rcu: INFO: .* stall|soft lockup|hard LOCKUP|unable to handle"
-	r"|multicall\(s\) failed|page allocation failure"
+	r"|page allocation failure"
 	r"|\(XEN\) Panic on CPU|\(XEN\) .*Dom0 crashed|\(XEN\) domain_crash"
 	r"|\(XEN\) Xen (?:BUG|WARN) at")
 TAIL_LINES = 15
