@@ -4,7 +4,8 @@
  * rules are in <linux/mmu_notifier.h>.
  *
  * Each test has an mm of its own with two subscribers, one with ->change_pte()
- * and one without.  Both log what they are told about a single page.
+ * and one without.  Some have a second one with ->change_pte().  All log what
+ * they are told about a page, or two.
  */
 #include <kunit/test.h>
 #include <linux/file.h>
@@ -26,7 +27,9 @@ enum event_type {
 struct event {
 	enum event_type type;
 	bool has_change_pte;	/* which of the two subscribers */
+	bool second;		/* CHANGE: the second one with ->change_pte() */
 	bool flagged;		/* START, END: MMU_NOTIFIER_USE_CHANGE_PTE */
+	unsigned long addr;	/* CHANGE */
 	bool none;		/* CHANGE: nothing in the page table */
 	bool locked;		/* CHANGE: page table lock held */
 	pte_t old, new;
@@ -38,7 +41,10 @@ struct change_pte_test {
 	struct mm_struct *mm;
 	unsigned long addr;
 	struct mmu_notifier with;
+	struct mmu_notifier second;
 	struct mmu_notifier without;
+	bool keeps;		/* what they return from START, if flagged */
+	bool second_keeps;
 	struct event log[MAX_EVENTS];
 	unsigned int nr;
 };
@@ -73,9 +79,11 @@ static void log_range(struct change_pte_test *t, enum event_type type,
 static int with_start(struct mmu_notifier *mn,
 		      const struct mmu_notifier_range *range)
 {
-	log_range(container_of(mn, struct change_pte_test, with), START, true,
-		  range);
-	return 0;
+	struct change_pte_test *t = container_of(mn, struct change_pte_test, with);
+
+	log_range(t, START, true, range);
+	return t->keeps && mmu_notifier_range_use_change_pte(range) ?
+	       MMU_NOTIFIER_KEPT : 0;
 }
 
 static void with_end(struct mmu_notifier *mn,
@@ -85,30 +93,69 @@ static void with_end(struct mmu_notifier *mn,
 		  range);
 }
 
-static void with_change_pte(struct mmu_notifier *mn, struct mm_struct *mm,
-			    unsigned long address, pte_t old, pte_t new)
+static void log_change(struct change_pte_test *t, bool second,
+		       const struct mmu_notifier_range *range,
+		       unsigned long address, pte_t old, pte_t new)
 {
-	struct change_pte_test *t = container_of(mn, struct change_pte_test, with);
 	struct event *event;
 	pmd_t *pmd;
 	pte_t *ptep;
 
-	if (mm != t->mm || address != t->addr)
+	if (range->mm != t->mm || address < t->addr ||
+	    address >= t->addr + 2 * PAGE_SIZE)
 		return;
 
 	event = log_event(t, CHANGE, true);
+	event->second = second;
+	event->addr = address;
 	event->old = old;
 	event->new = new;
 
-	pmd = mm_find_pmd(mm, address);
+	pmd = mm_find_pmd(range->mm, address);
 	ptep = pmd ? pte_offset_map(pmd, address) : NULL;
 	if (!ptep)
 		return;
 
 	event->none = pte_none(ptep_get(ptep));
 	event->locked = !IS_ENABLED(CONFIG_SMP) ||
-			spin_is_locked(pte_lockptr(mm, pmd));
+			spin_is_locked(pte_lockptr(range->mm, pmd));
 	pte_unmap(ptep);
+}
+
+static void with_change_pte(struct mmu_notifier *mn,
+			    const struct mmu_notifier_range *range,
+			    unsigned long address, pte_t old, pte_t new)
+{
+	log_change(container_of(mn, struct change_pte_test, with), false,
+		   range, address, old, new);
+}
+
+static int second_start(struct mmu_notifier *mn,
+			const struct mmu_notifier_range *range)
+{
+	struct change_pte_test *t = container_of(mn, struct change_pte_test, second);
+
+	return t->second_keeps && mmu_notifier_range_use_change_pte(range) ?
+	       MMU_NOTIFIER_KEPT : 0;
+}
+
+static void second_end(struct mmu_notifier *mn,
+		       const struct mmu_notifier_range *range)
+{
+}
+
+static void second_change_pte(struct mmu_notifier *mn,
+			      const struct mmu_notifier_range *range,
+			      unsigned long address, pte_t old, pte_t new)
+{
+	log_change(container_of(mn, struct change_pte_test, second), true,
+		   range, address, old, new);
+}
+
+static int impudent_start(struct mmu_notifier *mn,
+			  const struct mmu_notifier_range *range)
+{
+	return MMU_NOTIFIER_KEPT;
 }
 
 static int without_start(struct mmu_notifier *mn,
@@ -132,6 +179,19 @@ static const struct mmu_notifier_ops with_ops = {
 	.change_pte		= with_change_pte,
 };
 
+static const struct mmu_notifier_ops second_ops = {
+	.invalidate_range_start	= second_start,
+	.invalidate_range_end	= second_end,
+	.change_pte		= second_change_pte,
+};
+
+/* Keeps what it was not allowed to keep. */
+static const struct mmu_notifier_ops impudent_ops = {
+	.invalidate_range_start	= impudent_start,
+	.invalidate_range_end	= second_end,
+	.change_pte		= second_change_pte,
+};
+
 static const struct mmu_notifier_ops without_ops = {
 	.invalidate_range_start	= without_start,
 	.invalidate_range_end	= without_end,
@@ -147,7 +207,7 @@ static void unregister(void *mn)
 	mmu_notifier_unregister(mn, ((struct mmu_notifier *)mn)->mm);
 }
 
-/* Map a private page, of @file or anonymous, and subscribe to the mm. */
+/* Map two private pages, of @file or anonymous, and subscribe to the mm. */
 static struct change_pte_test *setup(struct kunit *test, struct file *file)
 {
 	struct change_pte_test *t;
@@ -155,12 +215,13 @@ static struct change_pte_test *setup(struct kunit *test, struct file *file)
 	t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, t);
 
-	t->addr = kunit_vm_mmap(test, file, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
+	t->addr = kunit_vm_mmap(test, file, 0, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE,
 				MAP_PRIVATE | (file ? 0 : MAP_ANONYMOUS), 0);
 	KUNIT_ASSERT_NE(test, t->addr, 0);
 	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(t->addr));
 
 	t->mm = current->mm;
+	t->keeps = true;
 	t->with.ops = &with_ops;
 	t->without.ops = &without_ops;
 	KUNIT_ASSERT_EQ(test, mmu_notifier_register(&t->with, t->mm), 0);
@@ -169,6 +230,14 @@ static struct change_pte_test *setup(struct kunit *test, struct file *file)
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister, &t->without), 0);
 
 	return t;
+}
+
+static void add_second(struct kunit *test, struct change_pte_test *t,
+		       const struct mmu_notifier_ops *ops)
+{
+	t->second.ops = ops;
+	KUNIT_ASSERT_EQ(test, mmu_notifier_register(&t->second, t->mm), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, unregister, &t->second), 0);
 }
 
 static void read_fault(struct kunit *test, struct change_pte_test *t)
@@ -282,7 +351,7 @@ static void write_protect(struct kunit *test, struct change_pte_test *t,
 			if (PageAnonExclusive(page))
 				shared = folio_try_share_anon_rmap_pte(page_folio(page), page);
 			new = pte_wrprotect(pte_mkclean(old));
-			set_pte_at_notify(t->mm, t->addr, ptep, old, new);
+			set_pte_at_notify(t->mm, &range, t->addr, ptep, old, new, 1);
 		}
 		pte_unmap_unlock(ptep, ptl);
 	}
@@ -314,7 +383,7 @@ static void cow_file_page(struct kunit *test)
 	unsigned long old_pfn;
 	struct file *file;
 
-	file = shmem_kernel_file_setup("mmu_notifier_kunit", PAGE_SIZE,
+	file = shmem_kernel_file_setup("mmu_notifier_kunit", 2 * PAGE_SIZE,
 				       mk_vma_flags(VMA_NORESERVE_BIT));
 	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
 	t = setup(test, file);
@@ -378,7 +447,7 @@ static void plain_invalidation(struct kunit *test)
 	write_fault(test, t);
 	KUNIT_EXPECT_EQ(test, t->nr, 0);
 
-	KUNIT_ASSERT_EQ(test, vm_munmap(t->addr, PAGE_SIZE), 0);
+	KUNIT_ASSERT_EQ(test, vm_munmap(t->addr, 2 * PAGE_SIZE), 0);
 	expect_range(test, t, false, 0);
 }
 
@@ -396,26 +465,123 @@ static void unregistered(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->log[1].type, END);
 }
 
-/* Tell subscribers of a change from @old to @new, but leave the entry as it is. */
-static void change_entry(struct kunit *test, struct change_pte_test *t,
-			 bool clear, pte_t old, pte_t new)
+/* Without a mapping, there is nothing to call change_pte() for. */
+static void kept_nothing(struct kunit *test)
 {
+	struct change_pte_test *t = setup(test, NULL);
+
+	read_fault(test, t);
+	t->keeps = false;
+	t->nr = 0;
+	write_fault(test, t);
+	expect_range(test, t, true, 0);
+}
+
+static void one_of_two_kept(struct kunit *test)
+{
+	struct change_pte_test *t = setup(test, NULL);
+
+	add_second(test, t, &second_ops);
+	read_fault(test, t);
+	t->keeps = false;
+	t->second_keeps = true;
+	t->nr = 0;
+	write_fault(test, t);
+	expect_range(test, t, true, 1);
+	KUNIT_EXPECT_TRUE(test, t->log[2].second);
+	KUNIT_EXPECT_TRUE(test, pte_write(t->log[2].new));
+}
+
+/* Nobody writes to the copy before everybody has let go of the original. */
+static void two_subscribers(struct kunit *test)
+{
+	struct change_pte_test *t = setup(test, NULL);
+
+	add_second(test, t, &second_ops);
+	read_fault(test, t);
+	t->second_keeps = true;
+	t->nr = 0;
+	write_fault(test, t);
+	expect_range(test, t, true, 2);
+	KUNIT_EXPECT_NE(test, t->log[2].second, t->log[3].second);
+	KUNIT_EXPECT_EQ(test, pte_pfn(t->log[2].new), pte_pfn(t->log[3].new));
+	KUNIT_EXPECT_TRUE(test, pte_present(t->log[2].new));
+	KUNIT_EXPECT_FALSE(test, pte_write(t->log[2].new));
+	KUNIT_EXPECT_TRUE(test, pte_write(t->log[3].new));
+}
+
+static void impudent_subscriber(struct kunit *test)
+{
+	struct change_pte_test *t = setup(test, NULL);
+
+	add_second(test, t, &impudent_ops);
+	kunit_warning_suppress(test) {
+		KUNIT_ASSERT_EQ(test, vm_munmap(t->addr, 2 * PAGE_SIZE), 0);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+}
+
+/*
+ * Tell subscribers of a change from @old to @new in @range, of @nr entries, but
+ * leave the entries as they are.
+ */
+static void change_entries(struct kunit *test, struct change_pte_test *t,
+			   struct mmu_notifier_range *range, bool clear,
+			   pte_t old, pte_t new, unsigned int nr)
+{
+	struct vm_area_struct *vma;
 	spinlock_t *ptl;
-	pte_t *ptep, pte;
+	pte_t *ptep, pte[2];
+	unsigned int i;
 
 	mmap_read_lock(t->mm);
+	vma = vma_lookup(t->mm, t->addr);
 	ptep = get_locked_pte(t->mm, t->addr, &ptl);
 	if (ptep) {
-		pte = ptep_get(ptep);
-		if (clear)
-			ptep_clear_flush(vma_lookup(t->mm, t->addr), t->addr, ptep);
-		__mmu_notifier_change_pte(t->mm, t->addr, ptep, old, new);
-		if (clear)
-			set_pte_at(t->mm, t->addr, ptep, pte);
+		for (i = 0; clear && i < nr; i++)
+			pte[i] = ptep_clear_flush(vma, t->addr + i * PAGE_SIZE,
+						  ptep + i);
+		__mmu_notifier_change_pte(range, t->addr, ptep, old, new, nr);
+		for (i = 0; clear && i < nr; i++)
+			set_pte_at(t->mm, t->addr + i * PAGE_SIZE, ptep + i, pte[i]);
 		pte_unmap_unlock(ptep, ptl);
 	}
 	mmap_read_unlock(t->mm);
 	KUNIT_ASSERT_NOT_NULL(test, ptep);
+}
+
+/* Entries of one page table that lie on both sides of its end can't be had. */
+static void several_entries(struct kunit *test)
+{
+	struct change_pte_test *t = setup(test, NULL);
+	struct mmu_notifier_range range;
+	struct event *change = &t->log[2];
+	pte_t rw, ro;
+	int i;
+
+	if (!((t->addr + PAGE_SIZE) & ~PMD_MASK))
+		kunit_skip(test, "the pages are in two page tables");
+
+	write_fault(test, t);
+	rw = get_entry(test, t);
+	ro = pte_wrprotect(pte_mkclean(rw));
+
+	t->nr = 0;
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR,
+				MMU_NOTIFIER_USE_CHANGE_PTE, t->mm, t->addr,
+				t->addr + 2 * PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	change_entries(test, t, &range, true, rw, ro, 2);
+	mmu_notifier_invalidate_range_end(&range);
+
+	expect_range(test, t, true, 2);
+	for (i = 0; i < 2; i++) {
+		KUNIT_EXPECT_EQ(test, change[i].addr, t->addr + i * PAGE_SIZE);
+		KUNIT_EXPECT_EQ(test, pte_pfn(change[i].old), pte_pfn(rw) + i);
+		KUNIT_EXPECT_EQ(test, pte_pfn(change[i].new), pte_pfn(rw) + i);
+		KUNIT_EXPECT_TRUE(test, pte_write(change[i].old));
+		KUNIT_EXPECT_FALSE(test, pte_write(change[i].new));
+	}
 }
 
 static void expect_drop(struct kunit *test, struct change_pte_test *t)
@@ -453,8 +619,8 @@ static void illegal_change(struct kunit *test)
 			range_init(t, &range, MMU_NOTIFY_CLEAR);
 			mmu_notifier_invalidate_range_start(&range);
 			kunit_warning_suppress(test) {
-				change_entry(test, t, true, illegal[i].old,
-					     illegal[i].new);
+				change_entries(test, t, &range, true,
+					       illegal[i].old, illegal[i].new, 1);
 				KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
 			}
 			mmu_notifier_invalidate_range_end(&range);
@@ -479,7 +645,7 @@ static void not_cleared(struct kunit *test)
 	range_init(t, &range, MMU_NOTIFY_CLEAR);
 	mmu_notifier_invalidate_range_start(&range);
 	kunit_warning_suppress(test) {
-		change_entry(test, t, false, rw, pte_wrprotect(rw));
+		change_entries(test, t, &range, false, rw, pte_wrprotect(rw), 1);
 		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
 	}
 	mmu_notifier_invalidate_range_end(&range);
@@ -489,26 +655,54 @@ static void not_cleared(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pte_present(t->log[2].new));
 }
 
+/* An address outside of the range: nobody was asked whether it is mapped. */
 static void not_announced(struct kunit *test)
 {
 	struct change_pte_test *t = setup(test, NULL);
+	struct mmu_notifier_range range;
 	pte_t rw;
-
-	if (!IS_ENABLED(CONFIG_DEBUG_VM))
-		kunit_skip(test, "needs CONFIG_DEBUG_VM");
 
 	write_fault(test, t);
 	rw = get_entry(test, t);
 
+	t->keeps = false;
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR,
+				MMU_NOTIFIER_USE_CHANGE_PTE, t->mm,
+				t->addr + PAGE_SIZE, t->addr + 2 * PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
 	t->nr = 0;
 	kunit_warning_suppress(test) {
-		change_entry(test, t, true, rw, pte_wrprotect(rw));
+		change_entries(test, t, &range, true, rw, pte_wrprotect(rw), 1);
 		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
 	}
-
 	KUNIT_ASSERT_EQ(test, t->nr, 1);
 	KUNIT_EXPECT_EQ(test, t->log[0].type, CHANGE);
 	KUNIT_EXPECT_FALSE(test, pte_present(t->log[0].new));
+	mmu_notifier_invalidate_range_end(&range);
+}
+
+/* What CPUs lose access to, secondary MMUs drop. That breaks no rule. */
+static void inaccessible(struct kunit *test)
+{
+	struct change_pte_test *t = setup(test, NULL);
+	struct mmu_notifier_range range;
+	pte_t rw, none;
+
+	write_fault(test, t);
+	rw = get_entry(test, t);
+	none = pte_modify(pte_wrprotect(rw), PAGE_NONE);
+	if (!pte_protnone(none))
+		kunit_skip(test, "PROT_NONE can't be told from other entries");
+
+	t->nr = 0;
+	range_init(t, &range, MMU_NOTIFY_CLEAR);
+	mmu_notifier_invalidate_range_start(&range);
+	kunit_warning_suppress(test) {
+		change_entries(test, t, &range, true, rw, none, 1);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 0);
+	}
+	mmu_notifier_invalidate_range_end(&range);
+	expect_drop(test, t);
 }
 
 static void illegal_range(struct kunit *test)
@@ -554,6 +748,12 @@ static struct kunit_case mmu_notifier_test_cases[] = {
 	KUNIT_CASE(bail_out),
 	KUNIT_CASE(plain_invalidation),
 	KUNIT_CASE(unregistered),
+	KUNIT_CASE(kept_nothing),
+	KUNIT_CASE(one_of_two_kept),
+	KUNIT_CASE(two_subscribers),
+	KUNIT_CASE(impudent_subscriber),
+	KUNIT_CASE(several_entries),
+	KUNIT_CASE(inaccessible),
 	KUNIT_CASE(illegal_change),
 	KUNIT_CASE(not_cleared),
 	KUNIT_CASE(not_announced),

@@ -20,19 +20,18 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <linux/fs.h>
 #include <linux/mempolicy.h>
 #include <linux/userfaultfd.h>
 
+#include "../../../../lib/test_hmm_uapi.h"
 #include "kselftest_harness.h"
 #include "vm_util.h"
 
 #define NR		8
 #define NR_NODES	2
-#define SECONDS		2
-#define NR_MIGRATING	256
+#define DEVICE		"/dev/hmm_dmirror0"
 #define USE_ZERO_PAGES	"/sys/kernel/mm/ksm/use_zero_pages"
 #define SLEEP_MILLISECS	"/sys/kernel/mm/ksm/sleep_millisecs"
 
@@ -122,8 +121,8 @@ static int scan(int pagemap, char *area, size_t nr, uint64_t category, uint64_t 
 /* Move the pages to @node; returns how many are there, or -1. */
 static int move_to(char *area, size_t nr, size_t size, int node, int flags)
 {
-	void *pages[NR_MIGRATING];
-	int nodes[NR_MIGRATING], status[NR_MIGRATING];
+	void *pages[NR];
+	int nodes[NR], status[NR];
 	int there = 0;
 	size_t i;
 
@@ -645,134 +644,57 @@ TEST_F(entry, uffd_move_swapped)
 	EXPECT_EQ(0, marked(self->pagemap, to, NR, PM_UFFD_WP));
 }
 
-/* What was written since soft-dirty was cleared, while pages migrate. */
-FIXTURE(migrating)
+/* The memory of a device takes the place of the zero page: see lib/test_hmm.c */
+static int to_device(int device, char *area, size_t nr)
 {
+	char data[NR * psize()];
+	struct hmm_dmirror_cmd cmd = {
+		.addr = (uintptr_t)area,
+		.ptr = (uintptr_t)data,
+		.npages = nr,
+	};
+
+	return ioctl(device, HMM_DMIRROR_MIGRATE_TO_DEV, &cmd);
+}
+
+static void device_zero_page(struct __test_metadata *_metadata, FIXTURE_DATA(entry) * self,
+			     uint64_t mode, uint64_t features)
+{
+	int device = open(DEVICE, O_RDWR), n = 0;
 	char *area;
-	size_t page;		/* that is mapped by one entry */
-	size_t nr;
-	int pagemap;
-	pthread_t mover;
-	atomic_bool stop;
-	atomic_ulong moved;
-};
-
-FIXTURE_VARIANT(migrating)
-{
-	int flags;
-	bool thp;
-};
-
-FIXTURE_VARIANT_ADD(migrating, anon)
-{
-	.flags = MAP_PRIVATE | MAP_ANONYMOUS,
-};
-
-FIXTURE_VARIANT_ADD(migrating, shmem)
-{
-	.flags = MAP_SHARED | MAP_ANONYMOUS,
-};
-
-FIXTURE_VARIANT_ADD(migrating, thp)
-{
-	.flags = MAP_PRIVATE | MAP_ANONYMOUS,
-	.thp = true,
-};
-
-static void *mover(void *data)
-{
-	FIXTURE_DATA(migrating) * self = data;
-	unsigned int turn;
-	int there;
-
-	for (turn = 0; !atomic_load(&self->stop); turn++) {
-		there = move_to(self->area, self->nr, self->page, turn % NR_NODES,
-				MPOL_MF_MOVE);
-		if (there > 0)
-			atomic_fetch_add(&self->moved, there);
-	}
-	return NULL;
-}
-
-FIXTURE_SETUP(migrating)
-{
-	size_t i, len, align;
-
-	self->pagemap = open("/proc/self/pagemap", O_RDONLY);
-	ASSERT_GE(self->pagemap, 0);
-	if (!softdirty_supported())
-		SKIP(return, "no soft-dirty");
-	self->page = variant->thp ? read_pmd_pagesize() : psize();
-	if (!self->page)
-		SKIP(return, "no such pages");
-	self->nr = variant->thp ? NR / 2 : NR_MIGRATING;
-	len = self->nr * self->page;
-	align = variant->thp ? self->page : 0;
-	self->area = mmap(NULL, len + align, PROT_READ | PROT_WRITE, variant->flags, -1, 0);
-	ASSERT_NE(MAP_FAILED, self->area);
-	if (variant->thp)
-		self->area += -(uintptr_t)self->area % align;
-	madvise(self->area, len, variant->thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-	for (i = 0; i < self->nr; i++)
-		self->area[i * self->page] = 1;
-	if (variant->thp && !check_huge_anon(self->area, len, self->nr, self->page))
-		SKIP(return, "no transparent huge pages");
-	if (move_to(self->area, self->nr, self->page, 0, MPOL_MF_MOVE) <= 0 ||
-	    move_to(self->area, self->nr, self->page, 1, MPOL_MF_MOVE) <= 0)
-		SKIP(return, "no two nodes to migrate between");
-}
-
-FIXTURE_TEARDOWN(migrating)
-{
-	close(self->pagemap);
-}
-
-static unsigned long microseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000ul + now.tv_nsec / 1000;
-}
-
-TEST_F(migrating, soft_dirty)
-{
-	unsigned long end = microseconds() + SECONDS * 1000000ul, start;
-	unsigned long rounds = 0, missed = 0, invented = 0;
-	bool dirty;
 	size_t i;
 
-	ASSERT_EQ(0, pthread_create(&self->mover, NULL, mover, self));
-	for (; microseconds() < end; rounds++) {
-		/* A move takes about as long as a round. */
-		start = microseconds() + rand() % 2000;
-		while (microseconds() < start)
-			;
-		clear_softdirty();
-		/* This waits for those that still migrate. */
-		force_read_pages(self->area, self->nr, self->page);
-		for (i = 0; i < self->nr; i += 2)
-			self->area[i * self->page]++;
-		for (i = 0; i < self->nr; i++) {
-			dirty = pagemap_is_softdirty(self->pagemap,
-						     self->area + i * self->page);
-			missed += !dirty && i % 2 == 0;
-			invented += dirty && i % 2 == 1;
-		}
-	}
-	atomic_store(&self->stop, true);
-	pthread_join(self->mover, NULL);
+	if (device < 0)
+		SKIP(return, "no " DEVICE " (CONFIG_TEST_HMM)");
+	area = mmap(NULL, NR * psize(), PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, area);
+	madvise(area, NR * psize(), MADV_NOHUGEPAGE);
+	force_read_pages(area, NR, psize());
+	self->uffd = uffd_open(features);
+	if (self->uffd < 0 || uffd_register_mode(self->uffd, area, NR * psize(), mode))
+		SKIP(return, "no such userfaultfd");
+	ASSERT_EQ(0, uffd_protect(self->uffd, area, NR * psize(), mode, true));
+	ASSERT_EQ(NR, marked(self->pagemap, area, NR, PM_UFFD_WP));
 
-	TH_LOG("%lu rounds of %zu pages, %lu moves", rounds, self->nr,
-	       atomic_load(&self->moved));
-	EXPECT_GT(atomic_load(&self->moved), 0);
-	EXPECT_EQ(0, missed)
-		TH_LOG("pages were written and are not soft-dirty");
-	/* A dirty huge page may be soft-dirty for no other reason. */
-	if (!variant->thp) {
-		EXPECT_EQ(0, invented)
-			TH_LOG("pages were not written and are soft-dirty");
-	}
+	ASSERT_EQ(0, to_device(device, area, NR));
+	/* What is not present is there, but not for the CPU. */
+	EXPECT_EQ(NR, marked(self->pagemap, area, NR, PM_SWAP));
+	EXPECT_EQ(NR, marked(self->pagemap, area, NR, PM_UFFD_WP));
+	for (i = 0; i < NR; i++)
+		n += events_of(self->uffd, mode, area + i * psize(), true);
+	EXPECT_EQ(NR, n);
+	close(device);
+}
+
+TEST_F(entry, device_zero_page_wp)
+{
+	device_zero_page(_metadata, self, UFFDIO_REGISTER_MODE_WP, 0);
+}
+
+TEST_F(entry, device_zero_page_rwp)
+{
+	device_zero_page(_metadata, self, UFFDIO_REGISTER_MODE_RWP, UFFD_FEATURE_RWP);
 }
 
 TEST_HARNESS_MAIN
