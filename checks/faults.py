@@ -7,9 +7,11 @@ compiled. Its header, up to a line "---", has a Title, and for each Test what th
 must come to on such a kernel:
 
     Test: kvm x86/change_pte_test -t running     (or mm <program>, or kunit <suite>)
-    On: xen                                       the guest it runs in; bare if not given
+    On: xen                                       the guest it runs in; bare if not given.
+                                                  xen-l1tf: the same, and see guests.qemu.L1TF_CPU
     Guest: kvm.tdp_mmu=0                          more for the kernel's command line
-    Ends: failed                                  or ok; of the program, not of its guest
+    Ends: failed                                  or ok, of the program (KUnit's is always ok),
+                                                  or died, the guest itself
     Says: <regular expression>                    all of these have to be in the log
 """
 import dataclasses
@@ -33,7 +35,9 @@ from guests.selftests import selftest
 DIRECTORY = Path(__file__).resolve().parent / "faults"
 CONFIG = "debug"
 KINDS = ("kvm", "mm", "kunit")
-ENDS = ("ok", "failed")
+ENDS = ("ok", "failed", "died")
+L1TF = "xen-l1tf"
+PLACES = (*MACHINES, L1TF)
 TIMEOUT = 600
 
 
@@ -91,11 +95,11 @@ def parse(path: Path) -> Fault:
 	if not fault.title or not fault.files():
 		raise ToolError(f"{path} needs a 'Title' and, after '---', a diff")
 	for test in fault.tests:
-		if test.kind not in KINDS or test.ends not in ENDS or test.on not in MACHINES \
+		if test.kind not in KINDS or test.ends not in ENDS or test.on not in PLACES \
 		   or not test.words or not test.says:
 			raise ToolError(f"{path}: a test needs one of {' '.join(KINDS)} and what "
 					f"to run, Says, Ends with one of {' '.join(ENDS)}, and On "
-					f"with one of {' '.join(MACHINES)}")
+					f"with one of {' '.join(PLACES)}")
 	if not fault.tests:
 		raise ToolError(f"{path} has no 'Test'")
 	return fault
@@ -155,16 +159,18 @@ def apply(fault: Fault, tree: Path, reverse: bool = False) -> None:
 
 def machine(test: Test, name: str) -> Guest:
 	"""Return the Guest that runs @test, with the kernel of the series for now."""
-	options: dict[str, Any] = {"config": CONFIG, "smp": 2, "build_it": False}
+	kind = "xen" if test.on == L1TF else test.on
+	options: dict[str, Any] = {"config": CONFIG, "smp": 2, "build_it": False,
+				   "l1tf": test.on == L1TF}
 	if test.kind == "kunit":
 		append = f"kunit.filter_glob={test.words[0]} {test.append}"
-		return guest(test.on, "series", name, "true\n", append=append, kunit=True,
+		return guest(kind, "series", name, "true\n", append=append, kunit=True,
 			     **options)
 	program = selftest(test.kind, test.words[0], CONFIG)
 	command = " ".join([f"/bin/{program.name}", *test.words[1:]])
 	if test.kind == "kvm":
 		options.update(svm=True, accel="tcg")
-	return guest(test.on, "series", name, f"mkdir -p /dev/shm; {command}\n",
+	return guest(kind, "series", name, f"mkdir -p /dev/shm; {command}\n",
 		     programs=[program], append=test.append, **options)
 
 
@@ -176,7 +182,7 @@ def notice(fault: Fault, number: int, kernel: Path) -> None:
 	test, name = fault.tests[number], f"fault-{fault.name}-{number}"
 	broken = dataclasses.replace(machine(test, name), kernel=kernel)
 	result = broken.run(name, timeout=TIMEOUT, may_warn=True)
-	want = "ok" if test.kind == "kunit" else test.ends
+	want = "ok" if test.kind == "kunit" and test.ends == "failed" else test.ends
 	text = "\n".join(result.lines)
 	missing = [s for s in test.says if not re.search(s, text, re.M)]
 	assert result.status == want, \

@@ -7,11 +7,12 @@ machine with SVM whose kernel runs KVM, and this machine's QEMU in it. The inner
 guest's kernel and initramfs are in /guest of the outer one's initramfs.
 """
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from common.command import ROOT, build_dir, replaced
+from common.command import ROOT, StrPath, build_dir, replaced
 from common.settings import setting
 from guests.initramfs import FilePair, initramfs
 from guests.kernel import build, image, output
@@ -53,6 +54,7 @@ class Around(TypedDict, total=False):
 	inner_mem: int
 	inner_smp: int
 	scenario: str
+	outer_programs: Sequence[StrPath]
 
 
 def dom0_files() -> list[FilePair]:
@@ -65,13 +67,15 @@ def dom0_files() -> list[FilePair]:
 
 def host(kind: str, kernel: str, name: str, guest_kernel: Path, guest_initrd: Path, *,
 	 append: str, smp: int, mem: int, inner_mem: int | None = None,
-	 inner_smp: int | None = None, scenario: str | None = None, build_it: bool = True) -> Host:
+	 inner_smp: int | None = None, scenario: str | None = None,
+	 outer_programs: Sequence[StrPath] = (), build_it: bool = True) -> Host:
 	"""Return the Host that runs a guest of @kind on @kernel ("base", "series").
 
 	@guest_kernel and @guest_initrd are the inner guest's, @append its command
 	line, @smp and @mem what the whole machine has; the guest has half the
 	memory and as many vCPUs, or @inner_mem and @inner_smp. @scenario is the text
-	of a script that the outer job of a domU sources while the guest runs.
+	of a script that the outer job of a domU sources while the guest runs, and
+	@outer_programs are host paths that land in the outer /bin.
 	"""
 	inner_smp, inner_mem = inner_smp or smp, inner_mem or mem // 2
 	texts = {"scenario": scenario} if scenario else {}
@@ -94,7 +98,8 @@ def host(kind: str, kernel: str, name: str, guest_kernel: Path, guest_initrd: Pa
 			tmp.write_text(text)
 		files.append((f"/guest/{text_name}", store / text_name))
 	out = build(kernel, "lean") if build_it else output(kernel, "lean")
-	return Host(image(out), initramfs(build_dir() / "linux", f"{name}-host", job, files=files))
+	initrd = initramfs(build_dir() / "linux", f"{name}-host", job, outer_programs, files)
+	return Host(image(out), initrd)
 
 
 def host_kernel(default: str) -> str:

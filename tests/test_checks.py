@@ -8,7 +8,7 @@ import unittest.mock
 from pathlib import Path
 
 from bench.kvm import parse_kvm
-from checks import faults, kcsan, upstream
+from checks import faults, foreign, kcsan, upstream
 from common.command import ToolError
 from common.tally import Tally
 
@@ -55,6 +55,11 @@ class FaultTest(unittest.TestCase):
 		self.assertEqual((second.kind, second.words, second.ends, first.on, second.on),
 				 ("kunit", ["suite*"], "ok", "bare", "xen"))
 
+	def test_places_and_ends(self):
+		text = FAULT.replace("On: xen\nEnds: ok", "On: xen-l1tf\nEnds: died")
+		second = self.parse(text).tests[1]
+		self.assertEqual((second.on, second.ends), ("xen-l1tf", "died"))
+
 	def test_malformed(self):
 		for old, new in (("Title: it is broken\n", ""), ("Test: kvm", "Test: xyz"),
 				 ("Ends: ok", "Ends: well"), ("On: xen", "On: zen"),
@@ -70,6 +75,38 @@ class FaultTest(unittest.TestCase):
 
 	def test_all_are_well_formed(self):
 		self.assertGreaterEqual(len(faults.faults()), 3)
+
+
+class ForeignTest(unittest.TestCase):
+	"""checks.foreign reads a console, and tells better from worse."""
+
+	CONSOLE = ("foreign: begins dom0 privcmd rw-ro",
+		   "guest| foreign: begins domU gntdev rw-ro",
+		   "1 of 1 multicall(s) failed: cpu 0",
+		   "foreign: dom0 privcmd rw-ro: unchanged",
+		   "WARNING: between two cases",
+		   "guest| foreign: domU gntdev rw-ro: lost")
+
+	def test_console(self):
+		self.assertEqual(foreign.parse(self.CONSOLE), {
+			"dom0 privcmd rw-ro": foreign.Case("unchanged", True),
+			"domU gntdev rw-ro": foreign.Case("lost", False)})
+
+	def test_case_that_did_not_end(self):
+		for lines in (self.CONSOLE[:3], ("foreign: begins dom0 gntdev rw",
+						 "foreign: dom0 gntdev rw: well")):
+			with self.subTest(lines=lines), self.assertRaises(ValueError):
+				foreign.parse(lines)
+
+	def test_worse(self):
+		unchanged, warns = foreign.Case("unchanged"), foreign.Case("unchanged", True)
+		for case, other, want in ((foreign.Case("lost"), unchanged, True),
+					  (foreign.Case("works"), unchanged, False),
+					  (unchanged, warns, False), (warns, unchanged, True),
+					  (warns, warns, False),
+					  (foreign.Case("works", True), unchanged, True)):
+			with self.subTest(case=str(case), other=str(other)):
+				self.assertEqual(case.worse_than(other), want)
 
 
 class KcsanTest(unittest.TestCase):

@@ -124,6 +124,14 @@ class Guests(FakeCase):
 			self.assertRegex(line, words)
 			self.assertIn("+svm", line)
 
+	def test_l1tf_is_a_matter_of_cpu_and_hypervisor(self):
+		os.environ.update(QEMU="/bin/true", XEN=sys.executable)
+		line = " ".join(qemu.Guest("xen", "k", "i", l1tf=True).command())
+		self.assertRegex(line, "-accel tcg.* -cpu Skylake-Server,.* pv-l1tf=dom0,domu")
+		line = " ".join(qemu.Guest("xen", "k", "i", accel="tcg").command())
+		self.assertNotIn("l1tf", line)
+		self.fails(EXIT_USAGE, "L1TF", qemu.Guest, "bare", "k", "i", l1tf=True)
+
 	def test_unknown_values_are_refused_with_the_known(self):
 		self.fails(EXIT_USAGE, "known are bare xen domU pvh kvm",
 			   qemu.Guest, "bear", "k", "i")
