@@ -12,7 +12,8 @@ MAKEFLAGS += --no-print-directory
 
 # Programs of the tooling.
 programs := run test check series tree refresh mail base kernel deb shell kunit \
-	    bench bench-wall bench-dist profile will-it-scale race torture faults soak upstream-tests
+	    bench bench-wall bench-dist profile irqsoff will-it-scale race torture faults soak \
+	    upstream-tests
 
 .PHONY: help deps report clean $(programs)
 
@@ -56,6 +57,8 @@ help:
 #:             GUEST= of: bare bare-noxen xen; KERNEL= of: base series topic1...
 #:   will-it-scale  instructions per iteration of will-it-scale's tests of memory;
 #:             WIS=<its tree>; bare and xen if not given
+#:   irqsoff   longest time with interrupts off during mprotect();
+#:             GUEST= of: bare xen; KERNEL= of: base series topic1...
 #:   report    build/bench/report.html and .txt, from what bench, bench-wall and profile left;
 #:             KEEP=1 also takes them into bench/results/ and bench/breakdown.txt
 #:   bench-dist  build/modify-prot-bench.tar.gz: static programs and run.sh, for real machines
@@ -99,6 +102,7 @@ bench-wall: module = bench.wall
 bench-dist: module = bench.dist
 profile: module = bench.by_function
 will-it-scale: module = bench.will_it_scale
+irqsoff: module = bench.irqsoff
 run: module = checks.overview
 test: module = checks.suite
 faults: module = checks.faults

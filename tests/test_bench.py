@@ -9,8 +9,8 @@ import time
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
-from bench import (by_function, debian, everyday, insn_profile, kernels, matrix, measure, noise,
-		   page, plot, programs, report, table, wall)
+from bench import (by_function, debian, everyday, insn_profile, irqsoff, kernels, matrix, measure,
+		   noise, page, plot, programs, report, table, wall)
 from bench.steps import Steps, clock
 from common.command import EXIT_FETCH, EXIT_GUEST, EXIT_USAGE, ROOT, ToolError, run
 from common.result import Result, Row, dump, load, parse
@@ -100,6 +100,23 @@ class Debian(BenchCase):
 		steps = Steps("test")
 		measure.add_steps(steps, matrix.places(["bare"]), ["debian-6.1"], True)
 		self.assertEqual(steps.run(), [[], []])
+
+
+class Irqsoff(BenchCase):
+	"""What the tracer of interrupts says."""
+
+	LINES = [f"irqsoff {row} {what}" for row in irqsoff.ROWS
+		 for what in ("max 17", "started xen_mc_batch", "ended xen_mc_issue")]
+
+	def test_lines(self):
+		found = irqsoff.parse(["# other", *self.LINES])
+		self.assertEqual(found["anon"], irqsoff.Longest(17, "xen_mc_batch", "xen_mc_issue"))
+		text = irqsoff.table({("xen", "base"): found})
+		self.assertRegex(text, r"(?m)^xen +base +anon +17  xen_mc_batch xen_mc_issue$")
+
+	def test_row_that_is_not_there(self):
+		with self.assertRaisesRegex(ValueError, "folio"):
+			irqsoff.parse([l for l in self.LINES if "folio" not in l])
 
 
 class Noise(BenchCase):

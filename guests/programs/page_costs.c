@@ -9,6 +9,10 @@
  * protection: there and back are two. Runs and output are those of mprotect_perf,
  * see timed_runs.h.
  *
+ * TRACING_ON in the environment names a file that is to hold 1 while something is
+ * timed, else 0. With WAKER=<microseconds> another process preempts this one that
+ * often.
+ *
  * "# SKIP reason" if the kernel lacks what a case needs; exit status 1 if it
  * has it and something fails.
  */
@@ -17,6 +21,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,6 +31,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -460,6 +467,7 @@ static double measure_fork_cow(size_t len)
 }
 
 static const struct row rows[] = {
+	{ "mprotect", "anon-4k", anon_4k, toggle_mprotect, NULL },
 	{ "mprotect", "anon-thp-split", anon_thp_split, toggle_mprotect, NULL },
 	{ "mprotect", "anon-thp", anon_thp, toggle_mprotect, NULL },
 	{ "mprotect", "shmem-64k", shmem_64k, toggle_mprotect, NULL },
@@ -475,6 +483,23 @@ static const struct row rows[] = {
 	{ "page_fault", "cow-fork", anon_4k, NULL, measure_fork_cow },
 };
 
+/* Have a process of higher priority run every @us microseconds, until we end. */
+static void start_waker(const char *us)
+{
+	struct timespec interval = { .tv_nsec = strtol(us, NULL, 10) * 1000 };
+	const struct sched_param param = { .sched_priority = 1 };
+	pid_t pid = fork();
+
+	if (pid < 0)
+		die("fork");
+	if (pid)
+		return;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || sched_setscheduler(0, SCHED_FIFO, &param))
+		die("waker");
+	for (;;)
+		nanosleep(&interval, NULL);
+}
+
 /* Return ns per page of one change of protection. */
 static double measure_toggle(const struct row *row, size_t len)
 {
@@ -488,17 +513,24 @@ static double measure_toggle(const struct row *row, size_t len)
 
 static void run(const struct row *row, unsigned long pages)
 {
+	const char *tracing_on = getenv("TRACING_ON"), *waker = getenv("WAKER");
 	size_t len = pages * PAGE;
 	struct timed_runs runs;
 	double ns[DEFAULT_RUNS];
 
+	if (waker)
+		start_waker(waker);
 	row->setup(len);
 	if (row->toggle)
 		row->toggle(len);
+	if (tracing_on && !set(tracing_on, "1"))
+		die("%s", tracing_on);
 	begin_runs(&runs, 0);
 	do {
 		ns[runs.done] = row->measure ? row->measure(len) : measure_toggle(row, len);
 	} while (another_run(&runs));
+	if (tracing_on && !set(tracing_on, "0"))
+		die("%s", tracing_on);
 	check_contents(len);
 	print_result(row->bench, row->name, pages, 1, "ns_per_pte", ns, runs.done);
 }
