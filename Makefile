@@ -12,8 +12,8 @@ MAKEFLAGS += --no-print-directory
 
 # Programs of the tooling.
 programs := run test check series tree refresh mail base kernel deb shell kunit \
-	    bench bench-wall bench-dist profile irqsoff will-it-scale race torture faults soak \
-	    upstream-tests
+	    bench bench-wall bench-alike bench-dist profile irqsoff will-it-scale race torture \
+	    faults soak upstream-tests
 
 .PHONY: help deps report clean $(programs)
 
@@ -53,6 +53,8 @@ help:
 #:             debian-6.1 debian-6.12 debian-7.3; all places and kernels if not given
 #:   bench-wall  wall-clock time, base against series in turn, with spread;
 #:             bare and xen if not given          GUEST=<place> ROUNDS=6 SMP=1
+#:   bench-alike  base and series in Debian's configuration, beside Debian's packages;
+#:             KERNEL= of: base series debian-6.1 ...; over two hours on 2 cores
 #:   profile   instructions per function, before and after, and who enters the hypervisor;
 #:             GUEST= of: bare bare-noxen xen; KERNEL= of: base series topic1...
 #:   will-it-scale  instructions per iteration of will-it-scale's tests of memory;
@@ -102,6 +104,7 @@ bench-wall: module = bench.wall
 bench-dist: module = bench.dist
 profile: module = bench.by_function
 will-it-scale: module = bench.will_it_scale
+bench-alike: module = bench.alike
 irqsoff: module = bench.irqsoff
 run: module = checks.overview
 test: module = checks.suite

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from common.apt import depends, private_apt
-from common.command import EXIT_FETCH, ToolError, build_dir, main, remove, replaced, run, say
+from common.command import EXIT_FETCH, ToolError, build_dir, main, remove, run, say
 from common.settings import Parser
 
 META = "linux-image-amd64"
@@ -33,11 +33,12 @@ def package_of(version: str, dependencies: Iterable[str]) -> str | None:
 	return next((name for name in dependencies if wanted.match(name)), None)
 
 
-def download(version: str, options: Sequence[str], directory: Path) -> Path | None:
-	"""Download the package with the image of kernel @version; return the .deb or None.
+def download(version: str, options: Sequence[str], directory: Path, what: str) -> Path | None:
+	"""Download the package with @what of kernel @version; return the .deb or None.
 
-	It lands in @directory; @options are apt's. Since 7.x linux-image-* is empty, and the
-	image is in the linux-binary-* that it depends on.
+	It lands in @directory; @options are apt's. Since 7.x linux-image-* is empty. It
+	depends on linux-binary-*, which has the image, and linux-base-*, which has the
+	configuration: @what is the one or the other.
 	"""
 	def wants(package: str) -> list[str]:
 		shown = run(["apt-cache", *options, "show", "--no-all-versions", package],
@@ -47,12 +48,44 @@ def download(version: str, options: Sequence[str], directory: Path) -> Path | No
 	package = package_of(version, wants(META))
 	if not package:
 		return None
-	binary = package.replace("linux-image", "linux-binary")
-	name = binary if binary in wants(package) else package
+	part = package.replace("linux-image", what)
+	name = part if part in wants(package) else package
 	directory.mkdir(parents=True, exist_ok=True)
 	done = run(["apt-get", *options, "download", name], cwd=directory, check=False)
 	found = sorted(directory.glob(f"{name}_*.deb"))
 	return found[-1] if done.returncode == 0 and found else None
+
+
+def unpacked(version: str, what: str, pattern: str, target: Path) -> str:
+	"""Take the file @pattern out of the package that download() gets, to @target.
+
+	Returns the name of the package. Raises ToolError if no suite of the mirror has it or
+	if it can't be had.
+	"""
+	for suite in SUITES[version]:
+		options = private_apt(suite)
+		if options is None:
+			continue
+		say(f"looking for {META} {version} in {suite}")
+		found = download(version, options, target.parent.parent, what)
+		if found:
+			break
+	else:
+		raise ToolError(f"no {META} of version {version} in {' '.join(SUITES[version])}",
+				EXIT_FETCH)
+	everything = target.parent.with_name(f"{version}.{what}")
+	try:
+		remove(everything)
+		run(["dpkg-deb", "-x", found, everything])
+		file = next(everything.rglob(pattern), None)
+		if not file:
+			raise ToolError(f"{found.name} holds no {pattern}", EXIT_FETCH)
+		target.parent.mkdir(exist_ok=True)
+		file.replace(target)
+	finally:
+		remove(everything)
+		found.unlink()
+	return found.name.removesuffix(".deb")
 
 
 def fetch(version: str) -> Path:
@@ -60,33 +93,22 @@ def fetch(version: str) -> Path:
 
 	Raises ToolError if no suite of the mirror has it or if it can't be had.
 	"""
-	store = build_dir() / "debian" / version
-	if (store / "vmlinuz").is_file():
-		return store / "vmlinuz"
-	for suite in SUITES[version]:
-		options = private_apt(suite)
-		if options is None:
-			continue
-		say(f"looking for {META} {version} in {suite}")
-		deb = download(version, options, store.parent)
-		if deb:
-			break
-	else:
-		raise ToolError(f"no {META} of version {version} in {' '.join(SUITES[version])}",
-				EXIT_FETCH)
-	try:
-		with replaced(store) as tmp:
-			tmp.mkdir()
-			run(["dpkg-deb", "-x", deb, tmp / "all"])
-			image = next((tmp / "all").rglob("vmlinuz*"), None)
-			if not image:
-				raise ToolError(f"{deb.name} holds no kernel image", EXIT_FETCH)
-			image.rename(tmp / "vmlinuz")
-			(tmp / "package").write_text(f"{deb.name.removesuffix('.deb')}\n")
-			remove(tmp / "all")
-	finally:
-		deb.unlink()
-	return store / "vmlinuz"
+	image = build_dir() / "debian" / version / "vmlinuz"
+	if not image.is_file():
+		package = unpacked(version, "linux-binary", "vmlinuz*", image)
+		(image.parent / "package").write_text(f"{package}\n")
+	return image
+
+
+def config(version: str) -> Path:
+	"""Return the configuration of Debian's kernel @version, fetched if it is not there.
+
+	Raises ToolError as fetch() does.
+	"""
+	path = build_dir() / "debian" / version / "config"
+	if not path.is_file():
+		unpacked(version, "linux-base", "config*", path)
+	return path
 
 
 def title(version: str) -> str:

@@ -9,8 +9,8 @@ import time
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
-from bench import (by_function, debian, everyday, insn_profile, irqsoff, kernels, matrix, measure,
-		   noise, page, plot, programs, report, table, wall)
+from bench import (alike, by_function, debian, everyday, insn_profile, irqsoff, kernels, matrix,
+		   measure, noise, page, plot, programs, report, table, wall)
 from bench.steps import Steps, clock
 from common.command import EXIT_FETCH, EXIT_GUEST, EXIT_USAGE, ROOT, ToolError, run
 from common.result import Result, Row, dump, load, parse
@@ -100,6 +100,58 @@ class Debian(BenchCase):
 		steps = Steps("test")
 		measure.add_steps(steps, matrix.places(["bare"]), ["debian-6.1"], True)
 		self.assertEqual(steps.run(), [[], []])
+
+
+class Alike(BenchCase):
+	"""Base and series in Debian's configuration."""
+
+	def replace(self, owner, name, function):
+		"""Put @function in the place of @owner's @name until the test ends."""
+		self.addCleanup(setattr, owner, name, getattr(owner, name))
+		setattr(owner, name, function)
+
+	def test_kernel_that_is_not_there_is_left_out(self):
+		ran = []
+		self.replace(debian, "private_apt", lambda _: None)
+		self.replace(alike, "build", lambda kernel: ran.append(("build", kernel)) or [])
+		self.replace(alike, "measure", lambda kernel, place:
+			     ran.append((kernel, place)) or [result(kernel, 2, place)])
+		found = alike.alike(["base", "series", "debian-6.1"])
+		self.assertEqual(ran[:2], [("build", "base"), ("build", "series")])
+		self.assertEqual({r.kernel for r in found}, {"base", "series"})
+		self.assertEqual({r.guest for r in found}, set(matrix.DEBIAN_PLACES))
+		out = self.tmp / "build" / "bench"
+		self.assertEqual(load(out / "alike.json"), found)
+		self.assertRegex((out / "alike.txt").read_text(), r"1\.000")
+
+	def test_configuration_is_kept(self):
+		path = self.tmp / "build" / "debian" / "7.3" / "config"
+		path.parent.mkdir(parents=True)
+		path.write_text("CONFIG_X86_64=y\n")
+		self.assertEqual(debian.config("7.3"), path)
+		path.unlink()
+		self.replace(debian, "private_apt", lambda _: None)
+		self.fails(EXIT_FETCH, "no linux-image-amd64 of version 7.3", debian.config, "7.3")
+
+	def test_package_without_the_file(self):
+		def download(_version, _options, directory, what):
+			path = directory / f"{what}-7.3.deb"
+			run(["dpkg-deb", "-b", package, path])
+			return path
+
+		package = self.tmp / "package"
+		(package / "DEBIAN").mkdir(parents=True)
+		(package / "boot").mkdir()
+		(package / "boot" / "config-7.3").write_text("CONFIG_X86_64=y\n")
+		(package / "DEBIAN" / "control").write_text(
+			"Package: p\nVersion: 1\nArchitecture: all\nMaintainer: m\nDescription: d\n")
+		(self.tmp / "build" / "debian").mkdir(parents=True)
+		self.replace(debian, "private_apt", lambda _: [])
+		self.replace(debian, "download", download)
+		self.assertIn("X86_64", debian.config("7.3").read_text())
+		self.fails(EXIT_FETCH, "linux-binary-7.3.deb holds no vmlinuz", debian.fetch, "7.3")
+		left = [p.name for p in (self.tmp / "build" / "debian").iterdir()]
+		self.assertEqual(left, ["7.3"])
 
 
 class Irqsoff(BenchCase):
