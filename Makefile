@@ -77,6 +77,7 @@ help:
 #:   faults          break the series on purpose, see tests notice     FAULT=<name>...
 #:   soak            all tests, longer, and failing allocations, CPU hotplug, frozen tasks;
 #:                   CONFIG= of: kasan debug (default: both) kcsan rt up
+#:                   preempt
 #:                   MINUTES=15 of stress   SMP=2
 #:   upstream-tests  upstream's mm and KVM selftests, base against series   CONFIG=lean|upstream
 #:

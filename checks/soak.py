@@ -8,6 +8,7 @@ CONFIG= names one or more of them, default kasan and debug:
   kcsan  data races: those that the base shows as well don't count
   rt     PREEMPT_RT; on bare metal only, Xen PV takes page table locks with interrupts off
   up     no SMP, preemption anywhere
+  preempt  preemption anywhere, on several CPUs; also the kernel's own test of vmalloc
 
 Each, bare and under Xen: KUnit, the races of mprotect(), also while CPUs come and
 go and tasks are frozen, and torture; bare: change_pte_test with each of KVM's MMUs,
@@ -28,17 +29,22 @@ from common.command import ROOT, main
 from common.settings import Parser
 from common.tally import Tally
 from guests import kunit
-from guests.job import size
+from guests.job import guest, size
 from guests.kernel import build
 from guests.qemu import MACHINES
 from guests.selftests import selftest
 
-SOAKED = ("kasan", "debug", "kcsan", "rt", "up")
+SOAKED = ("kasan", "debug", "kcsan", "rt", "up", "preempt")
 BARE_ONLY = ("kasan", "rt")	# these do not boot under Xen PV
 INJECT = ("kasan", "debug")	# these can make allocations fail, and freeze tasks
 DISTURB = ROOT / "guests" / "jobs" / "disturb.sh"
 RACE_SECONDS = 5	# per case
 TORTURE_SECONDS = 60
+# The kernel's own test of vmalloc, without the two cases that may fail: they warn.
+VMALLOC_CASES, VMALLOC_WORKERS = 11, 4
+VMALLOC = "test_vmalloc.run_test_mask=6079 test_vmalloc.test_loop_count=200 " \
+	f"test_vmalloc.nr_threads={VMALLOC_WORKERS}"
+VMALLOC_LINE = re.compile(r"Summary: (\w+) passed: (\d+) failed: (\d+)")
 SLOW = 20		# how much slower than real time a set-up may be under TCG with KASAN
 MEM = 3072
 # What change_pte_stress_test says when it merged pages; and swapped and aged them.
@@ -98,6 +104,19 @@ def check_torture(tally: Tally, config: str, kind: str) -> None:
 				"no allocation failed"
 
 
+def check_vmalloc(tally: Tally, config: str, kind: str) -> None:
+	"""Run the kernel's test of vmalloc at boot, with more threads than CPUs."""
+	with tally.step(f"soak {config} {kind}: vmalloc"):
+		options: dict[str, Any] = {**machine(config), "append": VMALLOC}
+		may_warn, name = options.pop("may_warn"), f"soak-vmalloc-{config}-{kind}"
+		vmalloc = guest(kind, "series", name, "true\n", build_it=False, **options)
+		lines = vmalloc.run(name, timeout=900, may_warn=may_warn).require().lines
+		cases = [m for m in map(VMALLOC_LINE.search, lines) if m]
+		assert len(cases) == VMALLOC_CASES * VMALLOC_WORKERS, f"{len(cases)} cases ended"
+		failed = [m[1] for m in cases if int(m[3]) or not int(m[2])]
+		assert not failed, f"failed: {' '.join(failed)}"
+
+
 def check_change_pte(tally: Tally, config: str, program: Path, stress: Path, minutes: int) -> None:
 	"""Run change_pte_test and its @stress test with each of KVM's MMUs."""
 	seconds = minutes * 60 // len(MMUS)
@@ -136,6 +155,8 @@ def check_soak(tally: Tally, config: str, minutes: int) -> None:
 		check_kunit(tally, config, kind)
 		check_race(tally, config, kind, race)
 		check_torture(tally, config, kind)
+		if config == "preempt":
+			check_vmalloc(tally, config, kind)
 	check_change_pte(tally, config, change_pte, stress, minutes)
 	if config == "kcsan":
 		check_kcsan(tally, start, race, stress,

@@ -22,6 +22,8 @@ APPEND = {
 	"kcsan": "kcsan.skip_watch=500",
 	# Without a constant TSC there is no KVM with PREEMPT_RT, and TCG has none.
 	"rt": "setcpuid=constant_tsc",
+	# The vmalloc test is built in, so it would run at every boot.
+	"preempt": "test_vmalloc.run_test_mask=0",
 }
 
 
@@ -51,7 +53,7 @@ def guest(kind: str, kernel: str, name: str, job: str, *, config: str | None = N
 	out = build(kernel, config) if build_it else output(kernel, config)
 	tree = build_dir() / "linux"
 	initrd = initramfs(tree, name, job, programs, files)
-	append = ("" if kunit else NO_KUNIT, options.get("append"), APPEND.get(config))
+	append = ("" if kunit else NO_KUNIT, APPEND.get(config), options.get("append"))
 	options = {**size(), **options, "append": " ".join(filter(None, append))}
 	if kind in MACHINE_AROUND:
 		inner_append = f"panic=-1 {options['append']}".strip()

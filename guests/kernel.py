@@ -29,6 +29,7 @@ CONFIG_SETS = {
 	"kcsan": ("lean", "kunit", "disk", "kcsan"),
 	"rt": ("lean", "kunit", "disk", "rt"),
 	"up": ("lean", "kunit", "disk", "up"),
+	"preempt": ("lean", "kunit", "disk", "preempt"),
 	"irqsoff": ("lean", "kunit", "disk", "irqsoff"),
 }
 # Suites that only the series has, and those of them that need Xen PV.
