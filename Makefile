@@ -34,7 +34,8 @@ help:
 #:   series    complete patches in build/series/<n>-<topic>/, for git am and quilt
 #:   tree      build/linux: a git tree of the base with one commit per patch
 #:   refresh   take commits edited in build/linux back into patches/ and the payload
-#:   mail      mails with cover letter and recipients in build/mail; never sends    TOPIC= PREVIOUS=
+#:   mail      mails with cover letter and recipients in build/mail; never sends
+#:             TOPIC= PREVIOUS= TRAILERS="<tag>; <tag>" AUTHOR=
 #:   base      only fetch, verify and lay the base tree
 #:
 #: Kernels and guests

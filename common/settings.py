@@ -22,6 +22,16 @@ XEN_VERSIONS = ("4.17", "4.20")		# with a Debian package; the first is the defau
 KERNELS = ("base", "series")
 ACCELERATORS = ("auto", "tcg", "kvm")
 Check = Callable[[str, str], Any]
+# What follows a tag in a message, as a pattern and in words.
+PERSON = (r"[^<>@]*[^<>@\s] <[^<>@\s]+@[^<>@\s]+>", "Name <address>")
+URL = (r"https?://\S+", "URL")
+TAGS = {
+	**dict.fromkeys((f"{did}-by" for did in (
+		"Reported", "Suggested", "Co-developed", "Signed-off", "Tested", "Reviewed",
+		"Acked")), PERSON),
+	"Assisted-by": (r"\S.*", "tools"),
+	"Cc": PERSON, "Closes": URL, "Link": URL,
+}
 
 
 def number(name: str, text: str) -> int:
@@ -110,6 +120,34 @@ def hypervisor(name: str, text: str) -> str:
 	return text
 
 
+def trailers(name: str, text: str) -> list[str]:
+	"""Return the tags of a message in @text, which has ";" or line ends between them.
+
+	Raises ToolError for one that the kernel does not know, that lacks what belongs behind
+	it, or for a Co-developed-by without the Signed-off-by of that person after it.
+	"""
+	found = [tag.strip() for tag in re.split(r"[;\n]", text) if tag.strip()]
+	for tag, following in zip(found, [*found[1:], ""]):
+		key, colon, value = tag.partition(": ")
+		pattern, what = TAGS.get(key, ("", ""))
+		if not colon or not what:
+			raise ToolError(f"{name}: '{tag}' is not a tag of a kernel patch: "
+					f"known are {': '.join(TAGS)}:")
+		if not re.fullmatch(pattern, value):
+			raise ToolError(f"{name}: '{tag}' is malformed: "
+					f"it has to be '{key}: {what}'")
+		if key == "Co-developed-by" and following != f"Signed-off-by: {value}":
+			raise ToolError(f"{name}: 'Signed-off-by: {value}' has to follow '{tag}'")
+	return found
+
+
+def person(name: str, text: str) -> tuple[str, str]:
+	"""Return (name, address) of @text; raise ToolError if it is not "Name <address>"."""
+	like(PERSON[0], f"'{PERSON[1]}'")(name, text)
+	who, _, address = text.rstrip(">").partition(" <")
+	return who, address
+
+
 def deb_config(name: str, text: str) -> str:
 	"""Return @text, "local" or the path of a file; raise ToolError if there is no such file."""
 	if text != "local" and not Path(text).is_file():
@@ -177,6 +215,11 @@ TABLE = {s.name: s for s in (
 	Setting("PREVIOUS", like(r"[^\s-]\S*", "a commit"), None,
 		"make mail: range-diff against this commit; default tag sent/<topic>-v<n-1>",
 		"<commit>"),
+	Setting("TRAILERS", trailers, None,
+		"make mail: tags for each patch, before your Signed-off-by, with ; between them",
+		"<tags>"),
+	Setting("AUTHOR", person, None,
+		"make mail: who sends, 'Name <address>', instead of git's identity", "<person>"),
 	Setting("FORCE", flag, False,
 		"make tree: drop work in build/linux that was not refreshed", "1"),
 	Setting("GATE", words, None,

@@ -12,7 +12,7 @@ from common.command import ROOT, StrPath, ToolError, build_dir, remove, run
 from gates.verdict import Verdict
 from series import patches
 from series.assemble import assemble
-from series.mail import make_mails, topic_commits
+from series.mail import NOBODY, Sender, make_mails, topic_commits
 from series.refresh import refresh
 from series.tree import commit_series, make_tree
 from series.worktree import git, lay
@@ -30,9 +30,9 @@ IGNORED = {
 	"LINE_SPACING": "kunit_test_suite() follows its suite without a blank line",
 	"UNCOMMENTED_DEFINITION": "local pointers to a page table lock",
 }
-SENDER = ("A Sender", "sender@example.org")
+SENDER = Sender("A Sender", "sender@example.org", ("Assisted-by: some tool",))
 # Of the maintainer that applies them.
-IDENTITY = ("-c", f"user.name={SENDER[0]}", "-c", f"user.email={SENDER[1]}")
+IDENTITY = ("-c", f"user.name={SENDER.name}", "-c", f"user.email={SENDER.address}")
 
 
 def checkpatch(path: Path, linux: Path) -> str:
@@ -116,23 +116,25 @@ def assert_same_commit(tree: Path, ours: str, theirs: str, sign_off: str, topic:
 def rehearse_mails() -> None:
 	"""Assert that what a maintainer makes of each topic's mails is what we have.
 
-	git am of the mbox on the base gives the same tree, authors and messages, the
-	latter with the sender's Signed-off-by.
+	git am of the mbox on the base gives the same tree, authors that mail reaches, and
+	messages with the sender's Signed-off-by.
 	"""
 	linux, series = build_dir() / "linux", patches.load()
-	name, mail = SENDER
 	with pristine(series) as tree, tempfile.TemporaryDirectory() as tmp:
 		out = make_mails(directory=Path(tmp), who=SENDER)
 		for topic in patches.topics():
-			start, want = topic_commits(linux, topic)
+			start, want = topic_commits(linux, topic, who=SENDER)
 			git(tree, "checkout", "-q", "--detach", start)
 			git(tree, *IDENTITY, "am", "-q", "--empty=drop", str(out / f"{topic}.mbox"))
 			have = git(tree, "rev-list", "--reverse", f"{start}..HEAD").split()
 			assert len(have) == len(want), \
 				f"{topic}: {len(have)} commits of {len(want)} patches"
 			for ours, theirs in zip(want, have):
-				assert_same_commit(tree, ours, theirs,
-						   f"Signed-off-by: {name} <{mail}>", topic)
+				assert_same_commit(tree, ours, theirs, "Signed-off-by: "
+						   f"{SENDER.name} <{SENDER.address}>", topic)
+				author = git(tree, "log", "-1", "--format=%ae", theirs)
+				assert not NOBODY.search(author), \
+					f"{topic}: a patch is from {author}, which gets no mail"
 
 
 def file_at(linux: Path, commit: str, name: str) -> str:

@@ -8,7 +8,7 @@ import subprocess
 from common.command import EXIT_USAGE, ROOT, ToolError
 from series import figures, mail
 from series.assemble import assemble
-from tests.miniature import FakeCase, git
+from tests.miniature import FIRST, FakeCase, git
 
 # As much of get_maintainer.pl as the mails need: its --roles output.
 GET_MAINTAINER = """#!/bin/sh
@@ -18,6 +18,9 @@ grep -q thirtieth "$5" &&
 	echo 'Both <b@example.org> (reviewer:MEMORY (A, B),maintainer:TESTS)'
 echo 'linux-mm@kvack.org (open list:MEMORY (A, B))'
 """
+# A patch that applies only after the miniature's first one.
+AFTER_FIRST = FIRST.replace("line_five", "line_5th").replace("line_5;", "line_five;") \
+	.replace("rename the fifth line", "once more").replace("Payload: mm/tests/new.c\n", "")
 RESULTS = [{"kernel": kernel, "guest": "bare", "bench": "mprotect", "case": "anon-4k", "pages": 16,
 	    "metric": "instructions_per_pte", "value": value}
 	   for kernel, value in (("base", 524.29), ("series", 290.63))]
@@ -45,7 +48,8 @@ class Mail(Refusals, FakeCase):
 		script.chmod(0o755)
 		os.environ.update(GIT_COMMITTER_NAME="Sénder", GIT_COMMITTER_EMAIL="s@example.org",
 				  HOME=str(self.tmp), GIT_CONFIG_NOSYSTEM="1")
-		os.environ.pop("PREVIOUS", None)
+		for name in ("PREVIOUS", "AUTHOR", "TRAILERS"):
+			os.environ.pop(name, None)
 
 	def cover(self, text):
 		(self.root / "patches" / "1-topic" / "cover.txt").write_text(text)
@@ -89,6 +93,133 @@ class Mail(Refusals, FakeCase):
 		text = first.get_content()
 		self.assertTrue(text.startswith("From: A Uthor <a@example.org>\n\n"), text)
 		self.assertIn("\nSigned-off-by: Sénder <s@example.org>\n---\n", text)
+
+	def keep_under(self, author):
+		"""Have the first patch kept under @author."""
+		path = next((self.root / "patches" / "1-topic").glob("0001-*"))
+		path.write_text(path.read_text().replace("A Uthor <a@example.org>", author))
+
+	def test_a_patch_of_nobody_is_from_the_sender(self):
+		self.keep_under("T <t@users.noreply.h.example>")
+		_, first, second = self.mails()
+		self.assertEqual(first["From"], "Sénder <s@example.org>")
+		self.assertFalse(first.get_content().startswith("From:"), first.get_content())
+		self.assertTrue(second.get_content().startswith("From: A Uthor"), second)
+
+	def test_author_instead_of_gits_identity(self):
+		self.keep_under("T <t@invalid>")
+		os.environ["AUTHOR"] = "Jérôme P. Erson <j@example.org>"
+		cover, first, second = self.mails()
+		for one in (cover, first, second):
+			self.assertEqual(one["From"], "\"Jérôme P. Erson\" <j@example.org>")
+		text = first.get_content()
+		self.assertNotIn("From:", text)
+		self.assertIn("\nSigned-off-by: Jérôme P. Erson <j@example.org>\n---\n", text)
+
+	def test_nobody_can_not_send(self):
+		for address in ("x@users.noreply.github.com", "x@localhost", "x@a.example",
+				"no-reply@example.org"):
+			with self.subTest(address):
+				os.environ["GIT_COMMITTER_EMAIL"] = address
+				self.refused(f"<{address}> gets no mail", mail.make_mails,
+					     None, self.root)
+		self.assertFalse((self.tmp / "build" / "mail").exists())
+
+	TAGS = ("Assisted-by: LLM sparse", "Link: https://example.org/x",
+		"Co-developed-by: B <b@example.org>", "Signed-off-by: B <b@example.org>")
+
+	def test_tags_come_before_the_sign_off_of_each_mail(self):
+		path = next((self.root / "patches" / "1-topic").glob("0002-*"))
+		path.write_text(path.read_text().replace("with it.\n---", """with it.
+
+This: is not a tag.
+
+Fixes: 0123456789ab ("mm: x")
+Link: https://example.org/x
+---""", 1))
+		os.environ["TRAILERS"] = "; ".join(self.TAGS)
+		cover, first, second = self.mails()
+		sign_off = "Signed-off-by: Sénder <s@example.org>\n---\n"
+		self.assertIn("\n\n" + "\n".join(self.TAGS) + f"\n{sign_off}",
+			      first.get_content())
+		link, *others = self.TAGS[1], self.TAGS[0], *self.TAGS[2:]
+		self.assertIn('\n\nThis: is not a tag.\n\nFixes: 0123456789ab ("mm: x")\n'
+			      + "\n".join([link, *others]) + f"\n{sign_off}",
+			      second.get_content())
+		self.assertNotIn("Assisted-by", cover.get_content())
+
+	def test_settings_of_git_do_not_move_the_tags(self):
+		(self.tmp / ".gitconfig").write_text("[trailer]\n\twhere = start\n")
+		os.environ["TRAILERS"] = "\n".join(self.TAGS[:2])
+		self.assertIn("\n\n" + "\n".join(self.TAGS[:2]) + "\nSigned-off-by: S",
+			      self.mails()[1].get_content())
+
+	def test_tags_and_author_make_no_range_diff(self):
+		git(self.root, "init", "-q")
+		git(self.root, "add", "-A")
+		git(self.root, "commit", "-qm", "x")
+		git(self.root, "tag", "sent/1-topic-v1")
+		self.cover("[v2] mm: cover\n\nText.\n")
+		os.environ["TRAILERS"] = self.TAGS[0]
+		self.assertRegex(self.mails()[0].get_content(),
+				 r"1:  \w+ = 1:  \w+ .*\n2:  \w+ = 2:  \w+ ")
+
+	def test_malformed_tags_are_refused(self):
+		for tag, words in (("Asisted-by: x", "is not a tag"), ("Assisted-by:", "is not a"),
+				   ("no tag", "is not a tag"), ("Link: x", "'Link: URL'"),
+				   ("Reviewed-by: R", "'Reviewed-by: Name <address>'"),
+				   ("Tested-by: <t@example.org>", "'Tested-by: Name <address>'"),
+				   (self.TAGS[2], "'Signed-off-by: B <b@example.org>' has to")):
+			with self.subTest(tag):
+				os.environ["TRAILERS"] = f"{self.TAGS[0]};{tag}"
+				self.refused(words, mail.make_mails, None, self.root)
+		self.assertFalse((self.tmp / "build" / "mail").exists())
+
+	def needy(self, needs):
+		"""Add a topic that comes after the first one's change; return its cover letter."""
+		topic = self.root / "patches" / "2-needy"
+		topic.mkdir()
+		(topic / "cover.txt").write_text("mm: needy\n\nText.\n")
+		(topic / "0001-mm-once-more.patch").write_text(AFTER_FIRST)
+		(topic / "needs").write_text(needs)
+		mails = mail.make_mails("2-needy", self.root) / "2-needy"
+		return next(mails.glob("0000-*")).read_text()
+
+	def test_needs_are_named_by_their_patch_ids_as_git_does(self):
+		text = self.needy("topic: 1-topic\n")
+		linux = self.tmp / "build" / "linux"
+		out = git(linux, "format-patch", "-1", "--stdout", "--base=base")
+		ids = [l for l in out.splitlines() if l.startswith("prerequisite-patch-id: ")]
+		self.assertEqual(len(ids), 2)
+		self.assertIn("\nbase: Linux 7.3.4\n" + "\n".join(ids) + "\n\n-- \n", text)
+
+	def test_what_tests_need_is_named_as_it_is_sent(self):
+		text = self.needy("tests: mm: extend the new file\ntopic: 1-topic\n")
+		self.assertEqual(text.count("\nprerequisite-patch-id: "), 2)
+		(self.root / "patches" / "2-needy" / "needs").write_text("")
+		self.assertEqual(mail.prerequisites(self.tmp / "build" / "linux", "2-needy",
+						    self.root), [])
+		(self.root / "patches" / "2-needy" / "needs").write_text(
+			"tests: mm: extend the new file\n")
+		linux = self.tmp / "build" / "linux"
+		sent = mail.make_mails("1-topic", self.root) / "1-topic"
+		patch = next(sent.glob("0002-*")).read_text()
+		done = subprocess.run(["git", "patch-id", "--stable"], input=patch, text=True,
+				      capture_output=True, check=True)
+		self.assertEqual(mail.prerequisites(linux, "2-needy", self.root),
+				 [f"prerequisite-patch-id: {done.stdout.split()[0]}"])
+
+	def test_program_ends_with_what_to_read(self):
+		script = "import sys; from pathlib import Path; from common import command; " \
+			f"command.ROOT = Path({str(self.root)!r}); " \
+			"from series import mail; sys.argv[1:] = []; command.main(mail._main)"
+		done = subprocess.run(["python3", "-c", script], cwd=ROOT, text=True,
+				      capture_output=True, check=False)
+		self.assertEqual(done.returncode, 0, done.stderr)
+		last = done.stdout.splitlines()[-1]
+		for name in ("submitting-patches.rst", "coding-assistants.rst",
+			     "generated-content.rst"):
+			self.assertIn(name, last)
 
 	def test_sender_must_be_known(self):
 		for variable, key in (("GIT_COMMITTER_NAME", "user.name"),

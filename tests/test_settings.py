@@ -43,6 +43,8 @@ BAD = {
 	"C": ("3", "known are 0 1 2"),
 	"TOPIC": ("a b", "is not a name"),
 	"PREVIOUS": ("-x", "is not a commit"),
+	"TRAILERS": ("Assisted-by", "is not a tag of a kernel patch"),
+	"AUTHOR": ("somebody", "is not 'Name <address>'"),
 	"FORCE": ("yes", "neither 0 nor 1"),
 	"GATE": ("a;b", "is not a list of names"),
 	"FAULT": ("*", "is not a list of names"),
