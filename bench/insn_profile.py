@@ -20,6 +20,7 @@ from typing import TypedDict
 
 from common.command import (EXIT_GUEST, EXIT_HANG, StrPath, ToolError, end_with_parent,
 			    log_command, progress, remove, run)
+from guests.qemu import Limits, Use
 
 XEN_LO, XEN_HI = 0xffff800000000000, 0xffff880000000000
 USER_HI = 1 << 47
@@ -179,7 +180,7 @@ def record(argv: Sequence[str], directory: str, marker: str, start: int, timeout
 	Ends when the address @start was executed @rounds times and once more, so
 	that the log holds as many whole rounds. Everything lands in @directory.
 	@items is what QEMU logs; with "int" among them, blocks of instructions instead of each.
-	Raises ToolError if marker or rounds take more than @timeout seconds each.
+	Raises ToolError if marker or rounds take more than @timeout seconds (guests.qemu.Limits).
 	"""
 	mon, log, con = (os.path.join(directory, n) for n in ("mon", "exec.log", "console"))
 	for path in (mon, log, con):	# of an earlier try
@@ -190,13 +191,14 @@ def record(argv: Sequence[str], directory: str, marker: str, start: int, timeout
 	with open(os.path.join(directory, "out"), "w") as out, \
 	     subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
 			      preexec_fn=end_with_parent) as vm:
+		limits = Limits(timeout)
+
 		def wait(done: Callable[[], bool], what: str) -> None:
-			end = time.monotonic() + timeout
 			while not done():
 				if vm.poll() is not None:
 					raise ToolError(f"QEMU ended before {what}", EXIT_GUEST)
-				if time.monotonic() > end:
-					raise ToolError(f"no {what} in {timeout} s", EXIT_HANG)
+				if late := limits.exceeded(Use.of(vm.pid)):
+					raise ToolError(f"no {what}, {late}", EXIT_HANG)
 				time.sleep(0.2)
 
 		needle, seen, position = b"/%016x/" % start, 0, 0

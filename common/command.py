@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ EXIT_PATCH = 4		# a patch does not apply
 EXIT_CONFIG = 5		# a requested config option did not survive
 EXIT_BUILD = 6		# a build failed
 EXIT_GUEST = 7		# a guest panicked, warned or ended without its marker
-EXIT_HANG = 8		# a guest or command reached its time limit
+EXIT_HANG = 8		# a guest used up its CPU time, or hung without using any
 EXIT_FETCH = 9		# a download failed or did not verify
 EXIT_UNSAVED = 10	# build/linux holds work that make refresh has not taken back
 
@@ -72,11 +73,16 @@ def verbose() -> bool:
 	return os.environ.get("V", "0") not in ("", "0")
 
 
+_last = {"said": time.monotonic()}	# when a line was last printed
+
+
 def say(message: object) -> None:
 	"""Print a progress line; stdout is for results, so it goes to stderr."""
+	_last["said"] = time.monotonic()
 	print(f"  {message}", file=sys.stderr, flush=True)
 
 
+SPEAK_EVERY = 60.0	# seconds, where there is no terminal
 _context = ""	# shown before each line of progress()
 
 
@@ -87,11 +93,18 @@ def set_context(text: str) -> None:
 
 
 def progress(text: str) -> None:
-	"""Show what runs now, in one line of a terminal; nothing if there is none."""
-	if sys.stderr.isatty() and not verbose():
+	"""Show what runs now: in one line of a terminal, else by a line every minute.
+
+	What runs for long has to call it at least as often. Nothing is shown if V=1 shows all.
+	"""
+	if verbose():
+		return
+	line = f"  {_context} {text.strip()}" if _context and text else text
+	if sys.stderr.isatty():
 		width = shutil.get_terminal_size().columns - 1
-		line = f"  {_context} {text.strip()}" if _context and text else text
 		print(f"\r\033[K{line.expandtabs()[:width]}", end="", file=sys.stderr, flush=True)
+	elif text and time.monotonic() - _last["said"] >= SPEAK_EVERY:
+		say(f"{time.strftime('%H:%M')}  {line.strip()[:120]}")
 
 
 def log_command(argv: Iterable[StrPath], cwd: StrPath | None = None,
@@ -153,9 +166,7 @@ def run(argv: Sequence[StrPath], *, cwd: StrPath | None = None, env: Environment
 	full_env = {**os.environ, **env} if env else None
 	if log:
 		return _run_logged(command, cwd, full_env, check, Path(log))
-	done = subprocess.run(command, cwd=cwd, env=full_env, input=stdin, text=text,
-			      stdin=None if stdin is not None else subprocess.DEVNULL,
-			      capture_output=True, check=False)
+	done = _run_captured(command, cwd, full_env, stdin, text)
 	if check and done.returncode:
 		out = done.stderr or done.stdout
 		out = out if text else out.decode(errors="replace")
@@ -163,6 +174,32 @@ def run(argv: Sequence[StrPath], *, cwd: StrPath | None = None, env: Environment
 		raise ToolError(f"'{shlex.join(command[:4])} ...' failed "
 				f"({done.returncode}): {tail[0]}", EXIT_BUILD)
 	return done
+
+
+def _run_captured(argv: list[str], cwd: StrPath | None, env: Environment | None,
+		  stdin: str | bytes | None, text: bool) -> subprocess.CompletedProcess[Any]:
+	start, shown = time.monotonic(), False
+	with tempfile.TemporaryFile() as source:
+		# Not by a pipe: communicate() forgets what it did not write before a timeout.
+		source.write(stdin.encode() if isinstance(stdin, str) else stdin or b"")
+		source.seek(0)
+		proc = subprocess.Popen(argv, cwd=cwd, env=env, text=text, stdin=source,
+					stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+	with proc:
+		while True:
+			try:
+				out, err = proc.communicate(timeout=SPEAK_EVERY / 4)
+				break
+			except subprocess.TimeoutExpired:
+				shown = True
+				progress(f"    {time.monotonic() - start:4.0f} s  "
+					 f"{shlex.join(argv[:4])} ...")
+			except BaseException:
+				proc.kill()
+				raise
+	if shown:
+		progress("")
+	return subprocess.CompletedProcess(argv, proc.returncode, out, err)
 
 
 def _run_logged(argv: list[str], cwd: StrPath | None, env: Environment | None, check: bool,
@@ -205,7 +242,8 @@ def _wait_with_progress(proc: subprocess.Popen[str], log: Path) -> None:
 			with log.open("rb") as f:
 				f.seek(max(0, log.stat().st_size - 300))
 				last = f.read().decode(errors="replace").strip().rpartition("\n")[2]
-			progress(f"    {time.monotonic() - start:4.0f} s  {last.strip()}")
+			progress(f"    {time.monotonic() - start:4.0f} s  "
+				 f"{log.stem}: {last.strip()}")
 		except BaseException:
 			proc.terminate()
 			raise

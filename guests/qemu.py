@@ -5,7 +5,12 @@ GUEST=bare boots the kernel itself, GUEST=xen boots the Xen hypervisor with the
 kernel as PV dom0; others run inside one of these (guests/nested.py). A run succeeds
 only if our init printed its end marker with status 0; a panic, an oops or a warning
 on the console ends it at once.
+
+How long a guest may take is counted in CPU time that QEMU used, so that other work on
+the machine does not make it fail. A guest that hangs idle uses none: it is given up
+after some time without it and without output.
 """
+import contextlib
 import dataclasses
 import math
 import os
@@ -46,6 +51,11 @@ FAILURES = re.compile(
 L1TF_CPU = "Skylake-Server,-smap,-xsavec,phys-bits=46"
 L1TF_XEN = "spec-ctrl=no xpti=no pv-l1tf=dom0,domu guest_loglvl=all"
 TAIL_LINES = 15
+SILENCE = 600.0	# seconds without output and CPU time, in which every guest counts as hung
+# Less than this share of a CPU is none. QEMU takes a hundredth for an idle guest.
+IDLE_SHARE = 0.05
+LOOK_EVERY = 1.0	# seconds between looks at QEMU's CPU time
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 KVM_DEVICE = "/dev/kvm"
 PROBE_LIMIT = 10	# seconds: under KVM a guest is up in two
 GRACE = 2.0	# seconds to collect the rest of a backtrace, or to power off
@@ -166,9 +176,9 @@ class Guest:
 	def run(self, name: str, timeout: float = 300, may_warn: bool = False) -> Result:
 		"""Run the guest's job and return a Result; never raise for what the guest does.
 
-		@name names the log, build/log/<name>.log; @timeout is in seconds of
-		this machine's time. With @may_warn, failure patterns don't end the
-		run (for a base known to warn).
+		@name names the log, build/log/<name>.log; @timeout is in seconds of CPU
+		time for each vCPU (see Limits). With @may_warn, failure patterns don't
+		end the run (for a base known to warn).
 		"""
 		argv = self.command()
 		log = build_dir() / "log" / f"{name}.log"
@@ -177,7 +187,8 @@ class Guest:
 		with log.open("w") as f:
 			f.write(f"# {shlex.join(argv)}\n")
 			prefix = PREFIX if self.host else ""
-			return Console(log, f, timeout, may_warn, prefix).watch(argv)
+			return Console(log, f, Limits(timeout, self.smp), may_warn,
+				       prefix).watch(argv)
 
 	def shell(self) -> int:
 		"""Run the guest with this terminal as its console; return QEMU's status."""
@@ -187,6 +198,55 @@ class Guest:
 		return subprocess.run(argv, check=False).returncode
 
 
+@dataclass
+class Use:
+	"""What a process made of the CPU, in seconds: what it @had, and for how long it @wanted."""
+	had: float
+	wanted: float
+
+	@classmethod
+	def of(cls, pid: int) -> "Use":
+		"""Return that of the process @pid; raise OSError if it is gone.
+
+		Waiting for a CPU that others use counts as wanted, if the kernel tells.
+		"""
+		fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+		had = (int(fields[11]) + int(fields[12])) / CLOCK_TICKS	# utime, stime
+		waited = 0
+		for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+			with contextlib.suppress(OSError):
+				waited += int(path.read_text().split()[1])
+		return cls(had, had + waited / 1e9)
+
+
+class Limits:
+	"""Tells when a guest has run too long: by its CPU time, or by silence.
+
+	It may use @seconds of CPU time for each of @cpus. It may say nothing and want no CPU
+	for as long, but not longer than SILENCE, of this machine's time.
+	"""
+
+	def __init__(self, seconds: float, cpus: int = 1) -> None:
+		self.work, self.silence = seconds * cpus, min(seconds, SILENCE)
+		# When it last did something, and what CPU time it had wanted by then.
+		self.active, self.wanted = time.monotonic(), 0.0
+
+	def output(self) -> None:
+		"""Note that there was output."""
+		self.active = time.monotonic()
+
+	def exceeded(self, use: Use) -> str:
+		"""Return why the guest, with this @use of the CPU, counts as hung; or ""."""
+		now = time.monotonic()
+		if use.had > self.work:
+			return f"it used {self.work:.0f} s of CPU time"
+		if not 0 <= use.wanted - self.wanted <= IDLE_SHARE * max(now - self.active, 1):
+			self.active, self.wanted = now, use.wanted
+		if now - self.active > self.silence:
+			return f"no output and no CPU time for {self.silence:.0f} s"
+		return ""
+
+
 class Console:
 	"""Reads a guest's console until it ends, fails or runs out of time.
 
@@ -194,24 +254,23 @@ class Console:
 	the machine around it: these may fail the run, but not end it well.
 	"""
 
-	def __init__(self, log: Path, stream: TextIO, timeout: float, may_warn: bool,
+	def __init__(self, log: Path, stream: TextIO, limits: Limits, may_warn: bool,
 		     prefix: str = "") -> None:
-		self.log, self.stream, self.timeout = log, stream, timeout
+		self.log, self.stream, self.limits = log, stream, limits
 		self.may_warn, self.prefix = may_warn, prefix
 		self.lines: list[str] = []
 		self.console: list[str] = []
 		self.verdict: tuple[str, str] | None = None	# Result's status and reason
-		self.deadline = math.inf	# until watch() sets it
+		self.deadline = math.inf	# until there is a verdict
 
 	def watch(self, argv: Sequence[str]) -> Result:
 		"""Start QEMU, watch it, end it; return the Result."""
 		start = time.monotonic()
-		self.deadline = start + self.timeout
 		with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
 				      stderr=subprocess.STDOUT, preexec_fn=end_with_parent) as proc:
 			assert proc.stdout
 			try:
-				self.read(proc.stdout)
+				self.read(proc.stdout, proc.pid)
 			finally:
 				if proc.poll() is None:
 					proc.kill()
@@ -221,19 +280,21 @@ class Console:
 		return Result(*self.verdict, self.log, time.monotonic() - start, self.lines,
 			      self.console)
 
-	def read(self, pipe: IO[bytes]) -> None:
-		"""Take lines from @pipe until the verdict's grace time is over or QEMU ends."""
-		pending = b""
+	def read(self, pipe: IO[bytes], pid: int) -> None:
+		"""Take lines from @pipe until QEMU (@pid) ends, or a while after the verdict."""
+		pending, look = b"", 0.0
 		with selectors.DefaultSelector() as selector:
 			selector.register(pipe, selectors.EVENT_READ)
-			while True:
-				left = self.deadline - time.monotonic()
-				if left <= 0:
-					late = f"no end marker within {self.timeout:.0f} s"
-					self.verdict = self.verdict or ("hung", late)
-					return
-				if not selector.select(left):
+			while (now := time.monotonic()) < self.deadline:
+				if now >= look and not self.verdict:
+					look = now + LOOK_EVERY
+					if late := self.limits.exceeded(Use.of(pid)):
+						self.verdict = ("hung", f"no end marker, {late}")
+						return
+					progress(self.status())
+				if not selector.select(min(LOOK_EVERY, self.deadline - now)):
 					continue
+				self.limits.output()
 				data = os.read(pipe.fileno(), 65536)
 				if not data:
 					if pending:
@@ -254,7 +315,7 @@ class Console:
 		if inner:
 			text = text[len(self.prefix):]
 			self.lines.append(text)
-		progress(f"    {self.log.stem}: {text}")
+		progress(self.status())
 		if self.verdict:
 			return
 		if match := END_MARKER.match(text):
@@ -270,6 +331,11 @@ class Console:
 			self.end("failed", text)
 		elif not self.may_warn and FAILURES.search(text):
 			self.end("warned", text.strip())
+
+	def status(self) -> str:
+		"""Return which guest runs, and what it said last, as a line."""
+		last = self.console[-1] if self.console else ""
+		return f"    {self.log.stem}: {last.removeprefix(self.prefix)}"
 
 	def end(self, status: str, reason: str) -> None:
 		"""Set the verdict; the guest gets a little more time."""

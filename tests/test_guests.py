@@ -2,10 +2,14 @@
 """Tests of guests/ and bench/ that need no kernel: config, console, arguments, results."""
 import gzip
 import os
+import subprocess
 import sys
+import time
 from pathlib import Path
+from unittest import mock
 
 from bench.table import table
+from checks.broken_guests import busy_cpu
 from common import apt
 from common.command import EXIT_CONFIG, EXIT_GUEST, EXIT_HANG, EXIT_MISSING, EXIT_USAGE, ToolError
 from common.result import counted, parse
@@ -14,6 +18,12 @@ from guests.kunit import cases, kunit, without_strays
 from tests.miniature import FakeCase
 
 MARKER = "guest-init: job ended with status"
+# A guest that is silent until it has had so much CPU time.
+BURN = f"""exec {sys.executable} -c '
+import time
+while time.process_time() < {{seconds}}:
+	pass
+print("{MARKER} 0", flush=True)'"""
 
 
 class Guests(FakeCase):
@@ -33,7 +43,7 @@ class Guests(FakeCase):
 	def console(self, script, timeout=20, may_warn=False, prefix=""):
 		log = self.tmp / "console.log"
 		with log.open("w") as f:
-			console = qemu.Console(log, f, timeout, may_warn, prefix)
+			console = qemu.Console(log, f, qemu.Limits(timeout), may_warn, prefix)
 			return console.watch(["/bin/sh", "-c", script])
 
 	def test_end_marker_is_success(self):
@@ -76,9 +86,65 @@ class Guests(FakeCase):
 
 	def test_hang_ends_at_the_limit(self):
 		result = self.console("echo booting; sleep 60", timeout=1)
-		self.assertEqual(result.status, "hung")
+		self.assertEqual((result.status, result.reason),
+				 ("hung", "no end marker, no output and no CPU time for 1 s"))
 		self.assertLess(result.seconds, 20)
 		self.fails(EXIT_HANG, str(self.tmp / "console.log"), result.require)
+
+	def test_endless_loop_ends_at_the_limit(self):
+		for body in (":", "i=0; while [ $i -lt 9999 ]; do i=$((i+1)); done; echo $i"):
+			with self.subTest(body):
+				result = self.console(f"while :; do {body}; done", timeout=1)
+				self.assertEqual((result.status, result.reason),
+						 ("hung", "no end marker, it used 1 s of CPU time"))
+
+	def test_time_without_the_cpu_is_not_counted(self):
+		result = self.console("for i in 1 2 3 4 5; do sleep 0.5; echo $i; done; "
+				      f"echo '{MARKER} 0'", timeout=1)
+		self.assertEqual(result.status, "ok")
+		self.assertGreater(result.seconds, 2)
+
+	def test_slow_guest_on_a_busy_cpu_is_in_time(self):
+		with busy_cpu(4):
+			result = self.console(BURN.format(seconds=0.8), timeout=1.6)
+		self.assertEqual(result.status, "ok", result.reason)
+		self.assertGreater(result.seconds, 1.6)
+
+	def test_each_cpu_has_its_share_of_the_limit(self):
+		limits = qemu.Limits(10, 2)
+		self.assertEqual(limits.exceeded(qemu.Use(19.9, 19.9)), "")
+		self.assertIn("20 s of CPU time", limits.exceeded(qemu.Use(20.1, 20.1)))
+
+	def test_silence_has_a_limit_of_its_own(self):
+		limits = qemu.Limits(7200)
+		start = limits.active
+		with mock.patch("time.monotonic") as clock:
+			for now, had, wanted, late in (
+					(0, 0, 0, False), (600, 6, 6, False), (602, 6, 6, True),
+					(700, 50, 50, False), (1290, 51, 60, False),
+					(1310, 51, 60, True), (1311, 51, 500, False)):
+				clock.return_value = start + now
+				use = qemu.Use(had, wanted)
+				self.assertEqual(bool(limits.exceeded(use)), late, now)
+			clock.return_value = start + 5000
+			limits.output()
+			self.assertEqual(limits.exceeded(use), "")
+
+	def test_waiting_for_the_cpu_is_told_from_idleness(self):
+		with subprocess.Popen(["sleep", "60"]) as proc:
+			time.sleep(1)
+			before = qemu.Use.of(proc.pid)
+			time.sleep(1)
+			after = qemu.Use.of(proc.pid)
+			proc.kill()
+		self.assertLess(after.wanted - before.wanted, 0.3)
+		with busy_cpu(2), subprocess.Popen([sys.executable, "-c", "while 1: pass"]) as proc:
+			time.sleep(2)
+			use = qemu.Use.of(proc.pid)
+			proc.kill()
+		self.assertGreater(use.wanted, use.had)
+		with self.assertRaises(OSError):
+			qemu.Use.of(proc.pid)
 
 	def test_failure_names_the_log(self):
 		self.fails(EXIT_GUEST, str(self.tmp / "console.log"),

@@ -4,8 +4,13 @@ import dataclasses
 import json
 import os
 import re
+import sys
+from contextlib import redirect_stderr
+from io import StringIO
+from unittest import mock
 
-from common.command import EXIT_GUEST, EXIT_USAGE, ROOT, ToolError, run
+from common import command
+from common.command import EXIT_GUEST, EXIT_USAGE, ROOT, ToolError, progress, run, say
 from common.result import KEYS, Result, Row, counted, dump, load, one, parse, select
 from guests.initramfs import compile_static
 from tests.miniature import FakeCase
@@ -184,3 +189,39 @@ class Programs(ResultCase):
 		os.utime(header, (later, later))
 		self.assertEqual(run([compile_static(source, "p", headers=(header,))]).stdout,
 				 "new\n")
+
+
+class WhatRuns(FakeCase):
+	"""What is said of what runs, where there is no terminal."""
+
+	def said(self, *events):
+		"""Return the lines that progress() prints: @events are (seconds, text)."""
+		with mock.patch("time.monotonic") as clock, redirect_stderr(StringIO()) as out:
+			clock.return_value = 0
+			say("start")
+			for now, text in events:
+				clock.return_value = now
+				progress(text)
+		return [line.split("  ")[-1] for line in out.getvalue().splitlines()[1:]]
+
+	def test_a_line_per_minute(self):
+		self.assertEqual(self.said((1, "a"), (59, "b"), (61, "  c"), (62, ""), (90, "d"),
+					   (125, ""), (126, "e")), ["c", "e"])
+
+	def test_context_comes_first(self):
+		command.set_context("[3/12]")
+		self.addCleanup(command.set_context, "")
+		self.assertEqual(self.said((61, "  c")), ["[3/12] c"])
+
+	def test_nothing_where_everything_is_shown(self):
+		os.environ["V"] = "1"
+		self.assertEqual(self.said((61, "a")), [])
+
+	def test_a_command_that_takes_long_is_named(self):
+		self.addCleanup(setattr, command, "SPEAK_EVERY", command.SPEAK_EVERY)
+		command.SPEAK_EVERY = 0.2
+		script = "import sys, time; n = len(sys.stdin.read()); time.sleep(0.5); print(n)"
+		with redirect_stderr(StringIO()) as out:
+			done = run([sys.executable, "-c", script], stdin="x" * 200000)
+		self.assertEqual((done.stdout, done.stderr, done.returncode), ("200000\n", "", 0))
+		self.assertIn(f"{sys.executable} -c", out.getvalue())
