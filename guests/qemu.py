@@ -54,6 +54,8 @@ TAIL_LINES = 15
 SILENCE = 600.0	# seconds without output and CPU time, in which every guest counts as hung
 # Less than this share of a CPU is none. QEMU takes a hundredth for an idle guest.
 IDLE_SHARE = 0.05
+# Nor does an idle guest wait for a CPU this share of the time, on a busy machine.
+WAITING_SHARE = 0.5
 LOOK_EVERY = 1.0	# seconds between looks at QEMU's CPU time
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 KVM_DEVICE = "/dev/kvm"
@@ -228,8 +230,8 @@ class Limits:
 
 	def __init__(self, seconds: float, cpus: int = 1) -> None:
 		self.work, self.silence = seconds * cpus, min(seconds, SILENCE)
-		# When it last did something, and what CPU time it had wanted by then.
-		self.active, self.wanted = time.monotonic(), 0.0
+		# When it last did something, and its use of the CPU by then.
+		self.active, self.use = time.monotonic(), Use(0, 0)
 
 	def output(self) -> None:
 		"""Note that there was output."""
@@ -240,8 +242,10 @@ class Limits:
 		now = time.monotonic()
 		if use.had > self.work:
 			return f"it used {self.work:.0f} s of CPU time"
-		if not 0 <= use.wanted - self.wanted <= IDLE_SHARE * max(now - self.active, 1):
-			self.active, self.wanted = now, use.wanted
+		since = max(now - self.active, 1)
+		if use.had - self.use.had > IDLE_SHARE * since \
+		   or use.wanted - self.use.wanted > WAITING_SHARE * since:
+			self.active, self.use = now, use
 		if now - self.active > self.silence:
 			return f"no output and no CPU time for {self.silence:.0f} s"
 		return ""

@@ -121,8 +121,8 @@ class Guests(FakeCase):
 		with mock.patch("time.monotonic") as clock:
 			for now, had, wanted, late in (
 					(0, 0, 0, False), (600, 6, 6, False), (602, 6, 6, True),
-					(700, 50, 50, False), (1290, 51, 60, False),
-					(1310, 51, 60, True), (1311, 51, 500, False)):
+					(700, 50, 50, False), (1290, 51, 250, False),
+					(1310, 51, 250, True), (1311, 51, 500, False)):
 				clock.return_value = start + now
 				use = qemu.Use(had, wanted)
 				self.assertEqual(bool(limits.exceeded(use)), late, now)
