@@ -22,6 +22,16 @@ def check_zap_race(tally: Tally) -> None:
 			     f"-s {RACE_SECONDS} -d /disk", config=CONFIG, setup=DISK)
 
 
+def check_gup_race(tally: Tally) -> None:
+	"""Race GUP with ptes being cleared and write-protected: it gets the right page or none."""
+	program: Path | None = None
+	with tally.step("GUP race: build"):
+		program = selftest("mm", "gup_race", CONFIG)
+	for kind in MACHINES if program else ():
+		run_selftest(tally, f"GUP race {kind} {CONFIG}", kind, program,
+			     f"-s {RACE_SECONDS} -d /disk", config=CONFIG, setup=DISK)
+
+
 def check_marks(tally: Tally) -> None:
 	"""See that userfaultfd's marks and soft-dirty survive KSM, splits, swap and migration."""
 	program: Path | None = None

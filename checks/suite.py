@@ -14,9 +14,10 @@ from checks.faults import check_faults_apply
 from checks.foreign import check_foreign
 from checks.in_guest import begin
 from checks.kunit_suites import check_base_fails, check_hotplug, check_kernels, check_kunit
+from checks.kunit_tool import check_kunit_tool
 from checks.l1tf import check_l1tf
 from checks.mprotect import check_migrate, check_races, check_torture
-from checks.ptes import check_marks, check_zap_race
+from checks.ptes import check_gup_race, check_marks, check_zap_race
 from checks.scan import check_scan
 from checks.spte import check_change_pte, check_notify
 from common.command import ROOT, main
@@ -28,9 +29,9 @@ PARTS = ("tooling", "patches", "guests")
 TOOLING_GATES = ("lint",)
 # The others are for make check.
 PATCHES_GATES = ("series", "figures", "checkpatch", "maintainers", "kernel-doc")
-GUEST_CHECKS = (check_kunit, check_base_fails, check_hotplug, check_permissions,
-		check_broken_guests, check_shell, check_races, check_zap_race, check_marks,
-		check_scan, check_torture, check_l1tf, check_migrate, check_foreign,
+GUEST_CHECKS = (check_kunit, check_base_fails, check_kunit_tool, check_hotplug, check_permissions,
+		check_broken_guests, check_shell, check_races, check_zap_race, check_gup_race,
+		check_marks, check_scan, check_torture, check_l1tf, check_migrate, check_foreign,
 		check_change_pte, check_notify, check_dist, check_bench)
 Raised = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 

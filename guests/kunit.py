@@ -2,7 +2,9 @@
 """make kunit: run the KUnit suites in a guest (GUEST=bare|xen) or on UML (GUEST=um).
 
 The suites are built in and run at boot; the console goes through the kernel's own
-kunit.py, which prints the results and counts them.
+kunit.py, which prints the results and counts them. It does not boot the guests: that a
+kernel warns, or hangs, is not seen by it, and it gives them no init. checks/kunit_tool.py
+does it that way.
 """
 import json
 import re
