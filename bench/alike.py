@@ -11,6 +11,7 @@ Writes build/bench/alike.json and alike.txt.
 """
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench import debian, kernels, matrix
 from bench.measure import TIMEOUT
@@ -70,8 +71,8 @@ def measure(kernel: str, place: str) -> Found:
 	job = "\n".join([f"sleep {debian.SETTLE}", *matrix.cost_commands(COSTS, "/tmp"),
 			 *matrix.perf_commands(PERF)]) + "\n"
 	initrd = initramfs(source("series"), name, job, [program(), costs_program()])
-	machine = Guest(place, kernel_image(kernel), initrd, icount=True,
-			**{**size(), "smp": 1})
+	options: dict[str, Any] = {**size(), "smp": 1}
+	machine = Guest(place, kernel_image(kernel), initrd, icount=True, **options)
 	done = machine.run(name, timeout=TIMEOUT).require()
 	found = counted(parse(done.lines, kernel, place))
 	if not found:

@@ -144,7 +144,8 @@ class Alike(BenchCase):
 		(package / "boot").mkdir()
 		(package / "boot" / "config-7.3").write_text("CONFIG_X86_64=y\n")
 		(package / "DEBIAN" / "control").write_text(
-			"Package: p\nVersion: 1\nArchitecture: all\nMaintainer: m\nDescription: d\n")
+			"Package: p\nVersion: 1\nArchitecture: all\nMaintainer: m\n"
+			"Description: d\n")
 		(self.tmp / "build" / "debian").mkdir(parents=True)
 		self.replace(debian, "private_apt", lambda _: [])
 		self.replace(debian, "download", download)
