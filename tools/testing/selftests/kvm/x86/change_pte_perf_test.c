@@ -11,14 +11,21 @@
  *
  * cow: a process forks, as for a snapshot.  Either it writes to the pages of its
  * guest, and the guest reads and writes them afterwards, or the guest writes to
- * pages that it has read before.
+ * pages that it has read before.  Or the memory is a private mapping of a file, as
+ * that of a virtual machine that is restored from a snapshot, and the guest writes
+ * to each page once.
+ *
+ * running: ksmd merges pages while vCPUs run, which read these pages, or other
+ * memory.  It takes a CPU per vCPU, and one more.
  *
  * CPU time is that of the threads that do the work: of ksmd, and of the vCPUs'
- * threads, guests included.  Time spent sleeping doesn't count.
+ * threads, guests included.  Time spent sleeping doesn't count.  Exits, faults and
+ * flushes of remote TLBs are those of all vCPUs.
  */
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,15 +44,22 @@
 #define TEST_GPA	0x40000000ul
 #define KSM_DIR		"/sys/kernel/mm/ksm/"
 
+/* KSM shares a page at most 256 times by default. */
+#define RUNNING_PAGES	254
+#define MAX_VCPUS	8
+
 #define MAX_GUESTS	32
 #define MAX_ROUNDS	32
 #define MERGE_SECONDS	600
 /* ksmd takes a break this long after a scan, so that it can be stopped there. */
 #define SCAN_BREAK_MS	500
+/* Shorter, as vCPUs run meanwhile and have exits of their own. */
+#define RUNNING_BREAK_MS 20
 
 enum guest_op {
 	OP_READ,
 	OP_WRITE,
+	OP_SPIN,
 };
 
 /* Shared with the guest, in a memslot that isn't inherited by fork(). */
@@ -53,11 +67,18 @@ static struct {
 	u64 op;
 	u64 nr_pages;
 	u64 value;
+	u64 base;
 } cmd;
+
+static u64 stop_spin;
+static u64 spins[MAX_VCPUS];
 
 static unsigned int nr_guests = 4;
 static unsigned int nr_pages = 1024;
 static unsigned int nr_rounds = 3;
+
+/* How long ksmd sleeps between two scans. */
+static unsigned int ksm_break_ms;
 
 struct guest {
 	struct kvm_vm *vm;
@@ -70,6 +91,8 @@ struct guest {
 struct cost {
 	u64 faults;
 	u64 exits;
+	u64 flushes;		/* of remote TLBs, that kicked a vCPU */
+	u64 requests;		/* of such flushes */
 	u64 ns;
 };
 
@@ -77,15 +100,30 @@ struct cost {
 struct phase {
 	const char *name;
 	bool guest;		/* else nobody but the host runs: no faults, no exits */
+	bool no_time;		/* CPU time says nothing */
 	struct cost costs[MAX_ROUNDS];
 };
 
-static void guest_code(void)
+/* Read one word per page, all the time. */
+static void guest_spin(u64 me)
+{
+	u64 i, n;
+
+	for (n = 1; !READ_ONCE(stop_spin); n++) {
+		for (i = 0; i < cmd.nr_pages; i++)
+			READ_ONCE(*(u64 *)(cmd.base + i * PAGE_SIZE));
+		WRITE_ONCE(spins[me], n);
+	}
+}
+
+static void guest_code(u64 me)
 {
 	u64 i, *word;
 
 	for (;;) {
-		for (i = 0; i < READ_ONCE(cmd.nr_pages); i++) {
+		if (READ_ONCE(cmd.op) == OP_SPIN)
+			guest_spin(me);
+		for (i = 0; cmd.op != OP_SPIN && i < READ_ONCE(cmd.nr_pages); i++) {
 			word = (u64 *)(TEST_GPA + i * PAGE_SIZE);
 			if (cmd.op == OP_WRITE)
 				WRITE_ONCE(*word, cmd.value);
@@ -104,43 +142,88 @@ static u64 cpu_time(clockid_t clock)
 	return ts.tv_sec * 1000000000ul + ts.tv_nsec;
 }
 
-static void create_guest(struct guest *g)
+/* Children share the test's own memory with the VM, and nothing else. */
+static void keep_from_children(struct kvm_vm *vm)
 {
 	struct userspace_mem_region *region;
-	size_t size = nr_pages * PAGE_SIZE;
 	int i;
 
-	g->vm = __vm_create_with_one_vcpu(&g->vcpu, nr_pages, guest_code);
-
-	/* Children share the test's own memory with the VM, and nothing else. */
-	hash_for_each(g->vm->regions.slot_hash, i, region, slot_node)
+	hash_for_each(vm->regions.slot_hash, i, region, slot_node)
 		TEST_ASSERT(!madvise(region->mmap_start, region->mmap_size,
 				     MADV_DONTFORK), "MADV_DONTFORK failed");
+}
 
-	g->mem = kvm_mmap(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+/* Create a guest whose memory is anonymous, or a private mapping of the file @fd. */
+static void create_guest(struct guest *g, int fd)
+{
+	size_t size = nr_pages * PAGE_SIZE;
+
+	g->vm = __vm_create_with_one_vcpu(&g->vcpu, nr_pages, guest_code);
+	keep_from_children(g->vm);
+
+	g->mem = kvm_mmap(size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | (fd < 0 ? MAP_ANONYMOUS : 0), fd);
 	/* This fails without CONFIG_TRANSPARENT_HUGEPAGE, which does no harm. */
 	madvise(g->mem, size, MADV_NOHUGEPAGE);
 	vm_set_user_memory_region(g->vm, TEST_SLOT, 0, TEST_GPA, size, g->mem);
 	virt_map(g->vm, TEST_GPA, TEST_GPA, nr_pages);
 }
 
+static struct cost get_cost(struct kvm_vm *vm, struct kvm_vcpu **vcpus, int nr,
+			    clockid_t clock)
+{
+	struct cost c = {};
+	int i;
+
+	for (i = 0; i < nr; i++) {
+		c.faults += vcpu_get_stat(vcpus[i], pf_taken);
+		c.exits += vcpu_get_stat(vcpus[i], exits);
+	}
+	c.flushes = vm_get_stat(vm, remote_tlb_flush);
+	c.requests = vm_get_stat(vm, remote_tlb_flush_requests);
+	c.ns = cpu_time(clock);
+
+	return c;
+}
+
+static struct cost cost_between(struct cost from, struct cost to)
+{
+	return (struct cost) {
+		.faults = to.faults - from.faults,
+		.exits = to.exits - from.exits,
+		.flushes = to.flushes - from.flushes,
+		.requests = to.requests - from.requests,
+		.ns = to.ns - from.ns,
+	};
+}
+
+static struct cost sum_of(struct cost a, struct cost b)
+{
+	return (struct cost) {
+		.faults = a.faults + b.faults,
+		.exits = a.exits + b.exits,
+		.flushes = a.flushes + b.flushes,
+		.requests = a.requests + b.requests,
+		.ns = a.ns + b.ns,
+	};
+}
+
 static struct cost run_guest(struct guest *g, enum guest_op op, u64 value)
 {
-	struct cost c;
+	struct cost from, to;
 	struct ucall uc;
+	u64 ns;
 
 	cmd.op = op;
 	cmd.nr_pages = nr_pages;
 	cmd.value = value;
 	sync_global_to_guest(g->vm, cmd);
 
-	c.faults = vcpu_get_stat(g->vcpu, pf_taken);
-	c.exits = vcpu_get_stat(g->vcpu, exits);
-	c.ns = cpu_time(CLOCK_THREAD_CPUTIME_ID);
+	from = get_cost(g->vm, &g->vcpu, 1, CLOCK_THREAD_CPUTIME_ID);
 	vcpu_run(g->vcpu);
-	c.ns = cpu_time(CLOCK_THREAD_CPUTIME_ID) - c.ns;
-	c.exits = vcpu_get_stat(g->vcpu, exits) - c.exits;
-	c.faults = vcpu_get_stat(g->vcpu, pf_taken) - c.faults;
+	ns = cpu_time(CLOCK_THREAD_CPUTIME_ID);
+	to = get_cost(g->vm, &g->vcpu, 1, CLOCK_THREAD_CPUTIME_ID);
+	to.ns = ns;
 
 	switch (get_ucall(g->vcpu, &uc)) {
 	case UCALL_SYNC:
@@ -153,7 +236,7 @@ static struct cost run_guest(struct guest *g, enum guest_op op, u64 value)
 			  exit_reason_str(g->vcpu->run->exit_reason));
 	}
 
-	return c;
+	return cost_between(from, to);
 }
 
 static void destroy_guest(struct guest *g)
@@ -182,36 +265,38 @@ static void report_metric(const char *bench, const char *name, u64 pages,
 
 static void report(const char *bench, const struct phase *p, u64 pages)
 {
-	u64 faults[MAX_ROUNDS], exits[MAX_ROUNDS], ns[MAX_ROUNDS];
+	u64 faults[MAX_ROUNDS], exits[MAX_ROUNDS], flushes[MAX_ROUNDS];
+	u64 requests[MAX_ROUNDS], ns[MAX_ROUNDS];
 	int i;
 
 	for (i = 0; i < nr_rounds; i++) {
 		faults[i] = p->costs[i].faults;
 		exits[i] = p->costs[i].exits;
+		flushes[i] = p->costs[i].flushes;
+		requests[i] = p->costs[i].requests;
 		ns[i] = p->costs[i].ns;
 	}
 
 	if (p->guest) {
 		report_metric(bench, p->name, pages, "page_faults_per_page", faults);
 		report_metric(bench, p->name, pages, "exits_per_page", exits);
+		report_metric(bench, p->name, pages, "remote_tlb_flushes_per_page", flushes);
+		report_metric(bench, p->name, pages, "remote_tlb_flush_requests_per_page",
+			      requests);
 	}
-	report_metric(bench, p->name, pages, "ns_per_page", ns);
+	if (!p->no_time)
+		report_metric(bench, p->name, pages, "ns_per_page", ns);
 }
 
-/* Report both phases, and what they take together. */
+/* Report what both phases take together. */
 static void report_sum(const char *bench, const char *name, const struct phase *a,
 		       const struct phase *b, u64 pages)
 {
 	struct phase sum = { .name = name, .guest = true };
 	int i;
 
-	for (i = 0; i < nr_rounds; i++) {
-		sum.costs[i].faults = a->costs[i].faults + b->costs[i].faults;
-		sum.costs[i].exits = a->costs[i].exits + b->costs[i].exits;
-		sum.costs[i].ns = a->costs[i].ns + b->costs[i].ns;
-	}
-	report(bench, a, pages);
-	report(bench, b, pages);
+	for (i = 0; i < nr_rounds; i++)
+		sum.costs[i] = sum_of(a->costs[i], b->costs[i]);
 	report(bench, &sum, pages);
 }
 
@@ -226,7 +311,7 @@ static void serve_guest(struct guest *g)
 	struct request req;
 	struct cost c;
 
-	create_guest(g);
+	create_guest(g, -1);
 	TEST_ASSERT(!madvise(g->mem, nr_pages * PAGE_SIZE, MADV_MERGEABLE),
 		    "MADV_MERGEABLE failed");
 	while (read(g->sock, &req, sizeof(req)) == sizeof(req)) {
@@ -269,9 +354,7 @@ static struct cost run_guests(struct guest *guests, enum guest_op op, u64 value)
 		TEST_ASSERT(write(guests[i].sock, &req, sizeof(req)) == sizeof(req) &&
 			    read(guests[i].sock, &c, sizeof(c)) == sizeof(c),
 			    "Guest %d has died", i);
-		sum.faults += c.faults;
-		sum.exits += c.exits;
-		sum.ns += c.ns;
+		sum = sum_of(sum, c);
 	}
 
 	return sum;
@@ -349,8 +432,8 @@ static struct cost merge(clockid_t ksmd, u64 pages)
 	int i;
 
 	write_ksm("run", 1);
-	for (i = 0; i < MERGE_SECONDS * 1000 / (SCAN_BREAK_MS / 10); i++) {
-		usleep(SCAN_BREAK_MS * 1000 / 10);
+	for (i = 0; i < MERGE_SECONDS * 10000 / ksm_break_ms; i++) {
+		usleep(ksm_break_ms * 1000 / 10);
 		/* Only stop in a break, not in the middle of a scan. */
 		if (read_ksm("full_scans") == scans)
 			continue;
@@ -367,6 +450,19 @@ static struct cost merge(clockid_t ksmd, u64 pages)
 	return c;
 }
 
+static void setup_ksm(unsigned int break_ms)
+{
+	TEST_REQUIRE(!access(KSM_DIR "run", W_OK));
+	/* With this, ksmd takes a break after each scan, and at no other time. */
+	write_ksm("run", 2);
+	write_ksm("pages_to_scan", UINT_MAX);
+	write_ksm("sleep_millisecs", break_ms);
+	ksm_break_ms = break_ms;
+	write_ksm("use_zero_pages", 0);
+	if (!access(KSM_DIR "smart_scan", W_OK))
+		write_ksm("smart_scan", 0);
+}
+
 static void bench_ksm(void)
 {
 	static struct guest guests[MAX_GUESTS];
@@ -377,14 +473,7 @@ static void bench_ksm(void)
 	clockid_t ksmd;
 	int i;
 
-	TEST_REQUIRE(!access(KSM_DIR "run", W_OK));
-	/* With this, ksmd takes a break after each scan, and at no other time. */
-	write_ksm("run", 2);
-	write_ksm("pages_to_scan", UINT_MAX);
-	write_ksm("sleep_millisecs", SCAN_BREAK_MS);
-	write_ksm("use_zero_pages", 0);
-	if (!access(KSM_DIR "smart_scan", W_OK))
-		write_ksm("smart_scan", 0);
+	setup_ksm(SCAN_BREAK_MS);
 	ksmd = ksmd_clock();
 
 	for (i = 0; i < nr_guests; i++)
@@ -400,6 +489,8 @@ static void bench_ksm(void)
 	}
 
 	report("ksm", &write, pages);
+	report("ksm", &merging, pages);
+	report("ksm", &read, pages);
 	report_sum("ksm", "merge+read", &merging, &read, pages);
 
 	for (i = 0; i < nr_guests; i++)
@@ -437,17 +528,43 @@ static struct cost host_write(struct guest *g, u64 value)
 	return c;
 }
 
+/* Memory is a private mapping of a file, as after a restore from a snapshot. */
+static void bench_private_file(bool read_first)
+{
+	struct phase write = {
+		.name = read_first ? "private-file-read" : "private-file",
+		.guest = true,
+	};
+	size_t size = nr_pages * PAGE_SIZE;
+	struct guest g;
+	int i, fd;
+
+	fd = kvm_memfd_alloc(size, false);
+
+	/* A private page stays private, so each round takes a new guest. */
+	for (i = -1; i < (int)nr_rounds; i++) {
+		create_guest(&g, fd);
+		if (read_first)
+			run_guest(&g, OP_READ, 0);
+		write.costs[max(i, 0)] = run_guest(&g, OP_WRITE, 1);
+		destroy_guest(&g);
+	}
+	report("cow", &write, nr_pages);
+	close(fd);
+}
+
 static void bench_cow(void)
 {
 	struct phase copy = { .name = "copy" };
 	struct phase read = { .name = "read", .guest = true };
 	struct phase write = { .name = "write", .guest = true };
+	struct phase both = { .name = "copy+read", .guest = true };
 	struct phase guest_write = { .name = "guest-cow", .guest = true };
 	struct guest g;
 	pid_t pid;
 	int i;
 
-	create_guest(&g);
+	create_guest(&g, -1);
 	run_guest(&g, OP_WRITE, 0);
 
 	for (i = -1; i < (int)nr_rounds; i++) {
@@ -468,10 +585,105 @@ static void bench_cow(void)
 		kill_child(pid);
 	}
 
-	report_sum("cow", "copy+read", &copy, &read, nr_pages);
+	for (i = 0; i < nr_rounds; i++)
+		both.costs[i] = sum_of(copy.costs[i], read.costs[i]);
+
+	report("cow", &copy, nr_pages);
+	report("cow", &read, nr_pages);
+	report("cow", &both, nr_pages);
 	report("cow", &write, nr_pages);
+	report_sum("cow", "copy+read+write", &both, &write, nr_pages);
 	report("cow", &guest_write, nr_pages);
 	destroy_guest(&g);
+
+	bench_private_file(false);
+	bench_private_file(true);
+}
+
+static void *run_spinning_vcpu(void *vcpu)
+{
+	vcpu_run(vcpu);
+	return NULL;
+}
+
+/* Wait until each vCPU has read all pages, from now on. */
+static void wait_for_spins(struct kvm_vm *vm, int nr_vcpus)
+{
+	u64 *n = addr_gva2hva(vm, (gva_t)spins);
+	u64 start;
+	int i;
+
+	for (i = 0; i < nr_vcpus; i++) {
+		start = READ_ONCE(n[i]);
+		while (READ_ONCE(n[i]) < start + 2)
+			usleep(1000);
+	}
+}
+
+/*
+ * Have ksmd merge memory of a guest whose @nr_vcpus read from it, or, if they are
+ * to be @elsewhere, from as much memory beside it.
+ */
+static void bench_running_vcpus(const char *name, int nr_vcpus, bool elsewhere)
+{
+	const size_t size = RUNNING_PAGES * PAGE_SIZE;
+	struct phase merging = { .name = name, .guest = true, .no_time = true };
+	struct kvm_vcpu *vcpus[MAX_VCPUS];
+	pthread_t threads[MAX_VCPUS];
+	clockid_t ksmd = ksmd_clock();
+	struct kvm_vm *vm;
+	struct cost from;
+	u64 *mem, w;
+	int round, i;
+
+	vm = vm_create_with_vcpus(nr_vcpus, guest_code, vcpus);
+	/* With a gap, or ksmd's range of pages would include the other ones. */
+	mem = kvm_mmap(4 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	madvise(mem, 4 * size, MADV_NOHUGEPAGE);
+	vm_set_user_memory_region(vm, TEST_SLOT, 0, TEST_GPA, 4 * size, mem);
+	virt_map(vm, TEST_GPA, TEST_GPA, 4 * RUNNING_PAGES);
+	TEST_ASSERT(!madvise(mem, size, MADV_MERGEABLE), "MADV_MERGEABLE failed");
+	for (i = 0; i < nr_vcpus; i++)
+		vcpu_args_set(vcpus[i], 1, i);
+
+	for (round = 0; round < nr_rounds; round++) {
+		/* All pages are the same, until they are written to again. */
+		for (i = 0; i < RUNNING_PAGES; i++)
+			for (w = 0; w < PAGE_SIZE / sizeof(u64); w++)
+				mem[i * PAGE_SIZE / sizeof(u64) + w] = round + 1;
+
+		stop_spin = 0;
+		sync_global_to_guest(vm, stop_spin);
+		cmd.op = OP_SPIN;
+		cmd.nr_pages = RUNNING_PAGES;
+		cmd.base = TEST_GPA + (elsewhere ? 3 * size : 0);
+		sync_global_to_guest(vm, cmd);
+		for (i = 0; i < nr_vcpus; i++)
+			kvm_pthread_create(&threads[i], NULL, run_spinning_vcpu, vcpus[i]);
+		wait_for_spins(vm, nr_vcpus);
+
+		from = get_cost(vm, vcpus, nr_vcpus, ksmd);
+		merge(ksmd, RUNNING_PAGES);
+		merging.costs[round] = cost_between(from, get_cost(vm, vcpus, nr_vcpus, ksmd));
+
+		stop_spin = 1;
+		sync_global_to_guest(vm, stop_spin);
+		for (i = 0; i < nr_vcpus; i++)
+			kvm_pthread_join(threads[i], NULL);
+	}
+
+	report("ksm", &merging, RUNNING_PAGES);
+	kvm_vm_free(vm);
+	kvm_munmap(mem, 4 * size);
+}
+
+static void bench_running(void)
+{
+	setup_ksm(RUNNING_BREAK_MS);
+	bench_running_vcpus("merge-running-1", 1, false);
+	bench_running_vcpus("merge-running-2", 2, false);
+	bench_running_vcpus("merge-running-4", 4, false);
+	bench_running_vcpus("merge-elsewhere-2", 2, true);
 }
 
 static const struct {
@@ -480,11 +692,12 @@ static const struct {
 } benches[] = {
 	{ "ksm", bench_ksm },
 	{ "cow", bench_cow },
+	{ "running", bench_running },
 };
 
 static void help(const char *name)
 {
-	printf("usage: %s [-h] [-b ksm|cow] [-g guests] [-n pages] [-r rounds]\n"
+	printf("usage: %s [-h] [-b ksm|cow|running] [-g guests] [-n pages] [-r rounds]\n"
 	       " -b: run this benchmark only\n"
 	       " -g: number of guests whose pages are merged (default %u)\n"
 	       " -n: number of pages per guest (default %u)\n"

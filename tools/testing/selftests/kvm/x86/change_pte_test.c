@@ -2,8 +2,10 @@
 /*
  * Test that KVM follows changes of the primary MMU's PTEs in place, i.e. that
  * the guest doesn't fault when the host copies a page on write or merges it
- * with others (KSM), and that doing so is safe: the guest sees the right data,
- * it can't write to a shared page, and dirty logging sees its writes.
+ * with others (KSM), that it takes one fault if its own write makes the host
+ * copy, and that doing so is safe: the guest sees the right data, nobody reads
+ * an old page after somebody has written to the new one, the guest can't write
+ * to a shared page nor to read-only memory, and dirty logging sees its writes.
  *
  * The number of page faults is checked only if KVM has the statistics that
  * count changed SPTEs.  Without them it is only reported, and one fault per
@@ -35,6 +37,8 @@ enum guest_op {
 	OP_WRITE,
 	OP_WATCH,
 	OP_PEEK,
+	OP_POKE,
+	OP_WRITERS,
 	OP_NOP,
 };
 
@@ -46,11 +50,21 @@ static struct {
 	u64 nr_vcpus;
 	u64 gen;
 	u64 same;
+	u64 watcher;		/* OP_WRITERS: the vCPU that only reads */
 } cmd;
 
 static u64 stop_watch;
 static u64 rounds;
 static u64 at_least[MAX_PAGES];
+
+/* Shared by the host and all guests, and never copied. */
+struct control {
+	u64 stop;
+	u64 round;		/* what to write to all pages */
+	u64 done[MAX_VCPUS];	/* the last round of each writer */
+	u64 watched;
+	u64 at_least[MAX_PAGES];
+};
 
 /* Options. */
 static unsigned int nr_pages = 64;
@@ -67,6 +81,42 @@ static void guest_watch(void)
 			GUEST_ASSERT(READ_ONCE(*page_of(cmd.base, i)) >= least);
 		}
 		WRITE_ONCE(rounds, n + 1);
+	}
+}
+
+/*
+ * Several vCPUs write to the same pages, so that one of them gets to write as
+ * soon as it can, while the fault of another one makes the host copy the page.
+ * The watcher may read by another gfn, or in another VM.
+ */
+static void guest_write_rounds(struct control *ctl, u64 me)
+{
+	u64 i, round, done = 0;
+
+	while (!READ_ONCE(ctl->stop)) {
+		round = READ_ONCE(ctl->round);
+		if (round == done)
+			continue;
+
+		for (i = 0; i < cmd.nr_pages; i++) {
+			WRITE_ONCE(*page_of(cmd.base, i), round);
+			WRITE_ONCE(ctl->at_least[i], round);
+		}
+		done = round;
+		WRITE_ONCE(ctl->done[me], done);
+	}
+}
+
+static void guest_watch_rounds(struct control *ctl)
+{
+	u64 i, n, least;
+
+	for (n = 1; !READ_ONCE(ctl->stop); n++) {
+		for (i = 0; i < cmd.nr_pages; i++) {
+			least = READ_ONCE(ctl->at_least[i]);
+			GUEST_ASSERT(READ_ONCE(*page_of(cmd.base, i)) >= least);
+		}
+		WRITE_ONCE(ctl->watched, n);
 	}
 }
 
@@ -96,6 +146,15 @@ static void guest_code(u64 me)
 		case OP_PEEK:
 			GUEST_SYNC(READ_ONCE(*(u64 *)cmd.base));
 			continue;
+		case OP_POKE:
+			WRITE_ONCE(*(u64 *)cmd.base, cmd.gen);
+			break;
+		case OP_WRITERS:
+			if (me == cmd.watcher)
+				guest_watch_rounds((struct control *)CONTROL_GPA);
+			else
+				guest_write_rounds((struct control *)CONTROL_GPA, me);
+			break;
 		}
 		GUEST_SYNC(0);
 	}
@@ -173,6 +232,24 @@ static void expect_in_place(struct change_pte_test *t,
 	TEST_ASSERT(c.changed - from.changed >= sptes,
 		    "Expected at least %lu SPTEs to be changed, got %lu",
 		    sptes, c.changed - from.changed);
+}
+
+/*
+ * Check that a guest that writes to pages that the host has copied took at most
+ * @faults per page. Only a direct MMU can let it write without asking.
+ */
+static void expect_writable(struct change_pte_test *t,
+			    struct change_pte_counts writes, u64 faults)
+{
+	if (!t->has_stats || t->huge || t->gmem)
+		return;
+	if (!kvm_is_tdp_enabled() || (t->slot_flags & KVM_MEM_LOG_DIRTY_PAGES))
+		faults = 1;
+
+	/* The guest's own page tables may share a fault or two. */
+	TEST_ASSERT(writes.faults <= faults * nr_pages + nr_pages / 8,
+		    "%lu faults of a guest that writes to %u pages",
+		    writes.faults, nr_pages);
 }
 
 /* Count the dirty pages, and start over. */
@@ -290,8 +367,9 @@ static void test_cow(struct change_pte_test *t)
 	c = change_pte_report(t, "read after COW by the host", c);
 	expect_in_place(t, start, c, nr_pages);
 	/*
-	 * An SPTE changed in place is read-only, whereas a read fault on a page
-	 * that is writable again makes the SPTE writable, and the page dirty.
+	 * With dirty logging, an SPTE changed in place is read-only until the
+	 * guest writes, whereas a read fault on a page that is writable again
+	 * makes the SPTE writable, and the page dirty.
 	 */
 	if (t->has_stats)
 		expect_dirty(t, 0);
@@ -300,7 +378,8 @@ static void test_cow(struct change_pte_test *t)
 
 	c = change_pte_get_counts(t);
 	guest_write(t, 3, false);
-	change_pte_report(t, "write after COW by the host", c);
+	c = change_pte_report(t, "write after COW by the host", c);
+	expect_writable(t, c, 0);
 	TEST_ASSERT(host_check(t->mem, 3, false), "The guest's writes are lost");
 	guest_read(t, 3, false);
 	expect_dirty(t, nr_pages);
@@ -312,7 +391,8 @@ static void test_cow(struct change_pte_test *t)
 	guest_read(t, 3, false);
 	c = change_pte_get_counts(t);
 	guest_write(t, 4, false);
-	change_pte_report(t, "write that makes the host COW", c);
+	c = change_pte_report(t, "write that makes the host COW", c);
+	expect_writable(t, c, 1);
 	TEST_ASSERT(host_check(t->mem, 4, false), "The guest's writes are lost");
 	guest_read(t, 4, false);
 	expect_dirty(t, nr_pages);
@@ -366,7 +446,8 @@ static void test_ksm(struct change_pte_test *t, bool zero)
 
 	c = change_pte_get_counts(t);
 	guest_write(t, 6, false);
-	change_pte_report(t, "write after KSM merge", c);
+	c = change_pte_report(t, "write after KSM merge", c);
+	expect_writable(t, c, 1);
 	TEST_ASSERT(host_check(t->mem, 6, false), "The guest's writes are lost");
 	guest_read(t, 6, false);
 	expect_dirty(t, nr_pages);
@@ -505,6 +586,155 @@ static void test_running(struct change_pte_test *t)
 		    "%lu faults, %lu SPTEs changed in place", c.faults, c.changed);
 }
 
+/*
+ * Have two vCPUs write to pages that are to be copied first, while another one
+ * reads them: nobody may read the old page once somebody has written to the new
+ * one. With t->alias, the reader uses another memslot; with two VMs, it is in
+ * one of them and the writers are in the other one, which KVM is told about
+ * first.
+ */
+static void test_writers_of(struct change_pte_test *t, bool two_vms)
+{
+	const int nr_writers = 2;
+	struct kvm_vcpu *vcpus[3] = { t->vcpus[0] };
+	pthread_t threads[3];
+	struct control *ctl;
+	struct kvm_vm *vms[2] = { t->vm, t->vm };
+	u64 round, watched;
+	pid_t pid;
+	int i;
+
+	ctl = kvm_mmap(PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+	if (two_vms) {
+		struct userspace_mem_region *region;
+
+		vms[1] = vm_create_with_vcpus(nr_writers, guest_code, &vcpus[1]);
+		hash_for_each(vms[1]->regions.slot_hash, i, region, slot_node)
+			TEST_ASSERT(!madvise(region->mmap_start, region->mmap_size,
+					     MADV_DONTFORK), "MADV_DONTFORK failed");
+		vm_set_user_memory_region(vms[1], TEST_SLOT, 0, TEST_GPA,
+					  nr_pages * PAGE_SIZE, t->mem);
+		virt_map(vms[1], TEST_GPA, TEST_GPA, nr_pages);
+		for (i = 0; i < nr_writers; i++)
+			vcpu_args_set(vcpus[1 + i], 1, 1 + i);
+	} else {
+		vcpus[1] = t->vcpus[1];
+		vcpus[2] = t->vcpus[2];
+	}
+	for (i = 0; i <= two_vms; i++) {
+		vm_set_user_memory_region(vms[i], CONTROL_SLOT, 0, CONTROL_GPA,
+					  PAGE_SIZE, ctl);
+		virt_map(vms[i], CONTROL_GPA, CONTROL_GPA, 1);
+
+		cmd.op = OP_WRITERS;
+		cmd.base = t->alias ? ALIAS_GPA : TEST_GPA;
+		cmd.nr_pages = nr_pages;
+		cmd.watcher = two_vms && i ? -1 : 0;
+		sync_global_to_guest(vms[i], cmd);
+	}
+
+	change_pte_write(t, 0, true);
+	for (i = 0; i < 1 + nr_writers; i++)
+		kvm_pthread_create(&threads[i], NULL, change_pte_run_vcpu, vcpus[i]);
+
+	for (round = 1; round <= RUNNING_ROUNDS; round++) {
+		pid = fork_idle_child();
+
+		/* Have the pages mapped, read-only. */
+		watched = READ_ONCE(ctl->watched);
+		while (READ_ONCE(ctl->watched) < watched + 2)
+			usleep(100);
+
+		WRITE_ONCE(ctl->round, round);
+		while (READ_ONCE(ctl->done[1]) < round || READ_ONCE(ctl->done[2]) < round)
+			usleep(100);
+		kill_child(pid);
+	}
+
+	WRITE_ONCE(ctl->stop, 1);
+	for (i = 0; i < 1 + nr_writers; i++)
+		kvm_pthread_join(threads[i], NULL);
+
+	for (i = 0; i < nr_pages; i++)
+		TEST_ASSERT_EQ(*page_of((u64)t->mem, i), RUNNING_ROUNDS);
+	change_pte_report(t, "in total", (struct change_pte_counts) {});
+	if (two_vms)
+		kvm_vm_free(vms[1]);
+}
+
+static void test_writers(struct change_pte_test *t)
+{
+	test_writers_of(t, false);
+}
+
+static void test_two_vms(struct change_pte_test *t)
+{
+	test_writers_of(t, true);
+}
+
+/*
+ * Merging pages that the guest can't write to anyway takes a flush of the TLBs for
+ * many of them together, but it does take one: the old pages are freed.
+ */
+static void test_flush(struct change_pte_test *t)
+{
+	u64 *control = page_of((u64)t->mem, nr_pages);
+	struct change_pte_counts c;
+	u64 requests;
+	pid_t pid;
+
+	fill_page(control, pattern(5, true, 0));
+	change_pte_write(t, 5, true);
+	pid = fork_idle_child();
+	guest_read(t, 5, true);
+
+	c = change_pte_get_counts(t);
+	requests = vm_get_stat(t->vm, remote_tlb_flush_requests);
+	merge(t, false);
+	requests = vm_get_stat(t->vm, remote_tlb_flush_requests) - requests;
+	guest_read(t, 5, true);
+	c = change_pte_report(t, "KSM merge and read", c);
+	ksft_print_msg("%s: %lu flushes of TLBs\n", t->name, requests);
+	if (t->has_stats) {
+		TEST_ASSERT_EQ(c.faults, 0);
+		TEST_ASSERT(requests > 0, "TLBs were not flushed");
+		TEST_ASSERT(requests <= nr_pages / 4, "%lu flushes", requests);
+	}
+	kill_child(pid);
+}
+
+/* A write to a read-only slot goes to the VMM, also if the memory was copied. */
+static void test_readonly(struct change_pte_test *t)
+{
+	struct kvm_vcpu *vcpu = t->vcpus[0];
+	struct change_pte_counts start, c;
+	pid_t pid;
+
+	change_pte_write(t, 1, false);
+	guest_read(t, 1, false);
+	pid = fork_idle_child();
+	guest_read(t, 1, false);
+
+	start = change_pte_get_counts(t);
+	change_pte_write(t, 2, false);
+	c = change_pte_get_counts(t);
+	guest_read(t, 2, false);
+	c = change_pte_report(t, "read after COW by the host", c);
+	expect_in_place(t, start, c, nr_pages);
+
+	cmd.op = OP_POKE;
+	cmd.base = TEST_GPA;
+	cmd.gen = 3;
+	sync_global_to_guest(t->vm, cmd);
+	vcpu_run(vcpu);
+	TEST_ASSERT_KVM_EXIT_REASON(vcpu, KVM_EXIT_MMIO);
+	TEST_ASSERT(vcpu->run->mmio.is_write, "Expected a write");
+	change_pte_run_vcpu(vcpu);
+	TEST_ASSERT_EQ(t->mem[0], pattern(2, false, 0));
+
+	kill_child(pid);
+}
+
 /* Make the vDSO writable, as for a debugger's breakpoints; NULL if that fails. */
 static u64 *writable_vdso(void)
 {
@@ -581,6 +811,7 @@ static const struct test {
 	const char *name;
 	void (*fn)(struct change_pte_test *t);
 	u32 slot_flags;
+	unsigned int min_vcpus;
 	bool alias;
 	bool huge;
 	bool gmem;
@@ -594,6 +825,11 @@ static const struct test {
 	{ "guest_memfd", test_slot, .gmem = true },
 	{ "smm", test_smm },
 	{ "running", test_running },
+	{ "writers", test_writers, .min_vcpus = 3 },
+	{ "writers-alias", test_writers, .min_vcpus = 3, .alias = true },
+	{ "two-vms", test_two_vms },
+	{ "flush", test_flush },
+	{ "read-only", test_readonly, .slot_flags = KVM_MEM_READONLY },
 	{ "vdso", test_vdso },
 };
 
@@ -603,7 +839,7 @@ static void run_test(const void *arg)
 	struct change_pte_test t = {
 		.name = test->name,
 		.nr_pages = nr_pages,
-		.nr_vcpus = nr_vcpus,
+		.nr_vcpus = max(nr_vcpus, test->min_vcpus),
 		.slot_flags = test->slot_flags,
 		.alias = test->alias,
 		.huge = test->huge,

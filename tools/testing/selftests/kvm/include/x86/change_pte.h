@@ -14,8 +14,10 @@
 
 #define TEST_SLOT	10
 #define ALIAS_SLOT	11
+#define CONTROL_SLOT	12
 #define TEST_GPA	0x40000000ul
 #define ALIAS_GPA	0x50000000ul
+#define CONTROL_GPA	0x60000000ul
 
 /* KSM shares a page at most 256 times by default, and there is one more page. */
 #define MAX_PAGES	255
@@ -50,6 +52,7 @@ struct change_pte_counts {
 	u64 faults;
 	u64 exits;
 	u64 changed;
+	u64 writable;
 	u64 zapped;
 };
 
@@ -75,6 +78,7 @@ static inline u64 *page_of(u64 base, u64 i)
 void change_pte_setup(struct change_pte_test *t, void *guest_code);
 void change_pte_teardown(struct change_pte_test *t);
 
+bool change_pte_has_stats(struct kvm_vm *vm);
 u64 change_pte_expect_sync(struct kvm_vcpu *vcpu);
 void *change_pte_run_vcpu(void *vcpu);
 void change_pte_write(struct change_pte_test *t, u64 gen, bool same);

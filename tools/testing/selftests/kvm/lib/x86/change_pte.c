@@ -15,8 +15,10 @@
 #include "change_pte.h"
 #include "test_util.h"
 
-static bool has_stat(struct kvm_vm *vm, const char *name)
+/* Does KVM count SPTEs that change in place? */
+bool change_pte_has_stats(struct kvm_vm *vm)
 {
+	static const char name[] = "mmu_change_pte_writable";
 	struct kvm_stats_header header;
 	struct kvm_stats_desc *desc;
 	bool found = false;
@@ -91,7 +93,7 @@ void change_pte_setup(struct change_pte_test *t, void *guest_code)
 	for (i = 0; i < t->nr_vcpus; i++)
 		vcpu_args_set(t->vcpus[i], 1, i);
 
-	t->has_stats = has_stat(t->vm, "mmu_change_pte_in_place");
+	t->has_stats = change_pte_has_stats(t->vm);
 }
 
 void change_pte_teardown(struct change_pte_test *t)
@@ -149,6 +151,7 @@ struct change_pte_counts change_pte_get_counts(struct change_pte_test *t)
 	}
 	if (t->has_stats) {
 		c.changed = vm_get_stat(t->vm, mmu_change_pte_in_place);
+		c.writable = vm_get_stat(t->vm, mmu_change_pte_writable);
 		c.zapped = vm_get_stat(t->vm, mmu_change_pte_zapped);
 	}
 	return c;
@@ -160,16 +163,17 @@ struct change_pte_counts change_pte_report(struct change_pte_test *t,
 					   struct change_pte_counts from)
 {
 	struct change_pte_counts c = change_pte_get_counts(t);
-	char stats[64] = "";
+	char stats[96] = "";
 
 	c.faults -= from.faults;
 	c.exits -= from.exits;
 	c.changed -= from.changed;
+	c.writable -= from.writable;
 	c.zapped -= from.zapped;
 
 	if (t->has_stats)
-		snprintf(stats, sizeof(stats), " in place %lu zapped %lu",
-			 c.changed, c.zapped);
+		snprintf(stats, sizeof(stats), " in place %lu writable %lu zapped %lu",
+			 c.changed, c.writable, c.zapped);
 	ksft_print_msg("%s: %s: %u pages, %u vCPUs: faults %lu exits %lu%s\n",
 		       t->name, what, t->nr_pages, t->nr_vcpus, c.faults,
 		       c.exits, stats);
