@@ -24,6 +24,9 @@ PROGRAM = "x86/change_pte_perf_test"
 # Suffix of the case and the kernel's command line. Shadow paging (npt=0) would
 # measure the guest's page tables more than anything else.
 MMUS = (("", ""), (",tdp_mmu=0", "kvm.tdp_mmu=0"))
+COUNTED = ("ksm", "cow")	# what change_pte_perf_test -b runs on one CPU
+RUNNING = "running"
+RUNNING_CPUS = 4
 
 
 def parse_kvm(lines: Iterable[str], kernel: str, suffix: str = "") -> list[Result]:
@@ -40,16 +43,19 @@ def measure_kvm(kernel: str, build_it: bool = True, options: str = "") -> list[R
 	program = selftest("kvm", PROGRAM)
 	results = []
 	for number, (suffix, append) in enumerate(MMUS):
-		name = f"bench-{kernel}-{KVM_HOST}-{number}"
-		machine = guest("bare", kernel, name, f"/bin/{program.name} {options}\n",
-				programs=[program], icount=True, smp=1, svm=True, append=append,
-				build_it=build_it)
-		done = machine.run(name, timeout=900).require()
-		found = parse_kvm(done.lines, kernel, suffix)
-		if not found:
-			raise ToolError(f"no result lines from {program.name}: see {done.log}",
-					EXIT_GUEST)
-		results += found
+		for names, counts in ((COUNTED, True), ((RUNNING,), False)):
+			name = f"bench-{kernel}-{KVM_HOST}-{number}-{names[0]}"
+			job = "".join(f"/bin/{program.name} -b {b} {options} || exit 1\n"
+				      for b in names)
+			machine = guest("bare", kernel, name, job, programs=[program],
+					icount=counts, smp=1 if counts else RUNNING_CPUS,
+					svm=True, append=append, build_it=build_it)
+			done = machine.run(name, timeout=900).require()
+			found = parse_kvm(done.lines, kernel, suffix)
+			if not found:
+				raise ToolError(f"no result lines from {program.name}: see {done.log}",
+						EXIT_GUEST)
+			results += found
 	return results
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from checks.in_guest import begin
+from checks.in_guest import SWAP, begin
 from common.command import EXIT_PATCH, ToolError, build_dir, main, remove, run
 from common.settings import Parser
 from common.tally import Tally
@@ -170,7 +170,7 @@ def machine(test: Test, name: str) -> Guest:
 	command = " ".join([f"/bin/{program.name}", *test.words[1:]])
 	if test.kind == "kvm":
 		options.update(svm=True, accel="tcg")
-	return guest(kind, "series", name, f"mkdir -p /dev/shm; {command}\n",
+	return guest(kind, "series", name, f"{SWAP}\nmkdir -p /dev/shm; {command}\n",
 		     programs=[program], append=test.append, **options)
 
 

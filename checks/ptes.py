@@ -40,3 +40,13 @@ def check_marks(tally: Tally) -> None:
 	for kind in MACHINES if program else ():
 		run_selftest(tally, f"marks {kind} {CONFIG}", kind, program, "", config=CONFIG,
 			     setup=SWAP, append=NODES if kind == "bare" else "")
+
+
+def check_guest_marks(tally: Tally) -> None:
+	"""See that writes of a KVM guest to protected pages are noticed, and no others."""
+	program: Path | None = None
+	with tally.step("guest marks: build"):
+		program = selftest("kvm", "x86/uffd_marks_test", CONFIG)
+	if program:
+		run_selftest(tally, f"guest marks {CONFIG}", "bare", program, "", config=CONFIG,
+			     svm=True, accel="tcg", append=NODES)

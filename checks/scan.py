@@ -2,16 +2,19 @@
 """Checks of PAGEMAP_SCAN in guests."""
 from pathlib import Path
 
-from checks.in_guest import run_selftest
+from checks.in_guest import SWAP, run_selftest
 from common.tally import Tally
 from guests.selftests import selftest
 
 
 def check_scan(tally: Tally) -> None:
-	"""Scan pages for writes while they migrate between two nodes; Xen's PV guests have one."""
+	"""Scan for writes what migrates between two nodes, is swapped out, or a device's.
+
+	Xen's PV guests have one node.
+	"""
 	program: Path | None = None
 	with tally.step("scan bare debug: build"):
 		program = selftest("mm", "pagemap_scan_migration", "debug")
 	if program:
 		run_selftest(tally, "scan bare debug", "bare", program, "", config="debug",
-			     append="numa=fake=2")
+			     setup=SWAP, append="numa=fake=2")

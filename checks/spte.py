@@ -7,7 +7,7 @@ from checks.in_guest import run_selftest
 from common.tally import Tally
 from guests.selftests import selftest
 
-CHANGE_PTE = ("change_pte_test", "change_pte_stress_test")
+CHANGE_PTE = ("change_pte_test", "change_pte_stress_test", "change_pte_nested_test")
 MMUS = (("TDP MMU", ""), ("shadow paging", "kvm.tdp_mmu=0 kvm_amd.npt=0"),
 	("NPT, shadow MMU", "kvm.tdp_mmu=0"))
 STRESS_SECONDS = 30
@@ -21,7 +21,7 @@ def check_change_pte(tally: Tally) -> None:
 		programs = [selftest("kvm", f"x86/{name}") for name in CHANGE_PTE]
 	if not programs:
 		return
-	program, stress = programs
+	program, stress, nested = programs
 	for title, append in MMUS:
 		lines = run_selftest(tally, f"change_pte {title}", "bare", program, "", svm=True,
 				     accel="tcg", append=append)
@@ -31,8 +31,16 @@ def check_change_pte(tally: Tally) -> None:
 					r"# plain: read after (COW by the host|KSM merge):.* "
 					r"faults 0 ", l)]
 				assert len(quiet) == 2, f"{len(quiet)} of 2 lines without faults"
+			with tally.step("change_pte TDP MMU: one fault per page that a guest copies"):
+				once = [l for l in lines if re.match(
+					r"# plain: write (that makes the host COW|after KSM merge): "
+					r"64 pages, .* faults 6[4-9] ", l)]
+				assert len(once) == 3, f"{len(once)} of 3 lines with a fault per page"
 	run_selftest(tally, "change_pte stress", "bare", stress, f"-v 2 -s {STRESS_SECONDS}",
 		     svm=True, accel="tcg")
+	for title, append in (MMUS[0], MMUS[2]):
+		run_selftest(tally, f"change_pte nested {title}", "bare", nested, "", svm=True,
+			     accel="tcg", append=append)
 
 
 def check_notify(tally: Tally) -> None:

@@ -17,7 +17,7 @@ from checks.kunit_suites import check_base_fails, check_hotplug, check_kernels, 
 from checks.kunit_tool import check_kunit_tool
 from checks.l1tf import check_l1tf
 from checks.mprotect import check_migrate, check_races, check_torture
-from checks.ptes import check_gup_race, check_marks, check_zap_race
+from checks.ptes import check_gup_race, check_guest_marks, check_marks, check_zap_race
 from checks.scan import check_scan
 from checks.spte import check_change_pte, check_notify
 from common.command import ROOT, main
@@ -31,8 +31,9 @@ TOOLING_GATES = ("lint",)
 PATCHES_GATES = ("series", "figures", "checkpatch", "maintainers", "kernel-doc")
 GUEST_CHECKS = (check_kunit, check_base_fails, check_kunit_tool, check_hotplug, check_permissions,
 		check_broken_guests, check_shell, check_races, check_zap_race, check_gup_race,
-		check_marks, check_scan, check_torture, check_l1tf, check_migrate, check_foreign,
-		check_change_pte, check_notify, check_dist, check_bench)
+		check_marks, check_guest_marks, check_scan, check_torture, check_l1tf,
+		check_migrate, check_foreign, check_change_pte, check_notify, check_dist,
+		check_bench)
 Raised = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 
