@@ -18,7 +18,7 @@ def number(value: float | None) -> str:
 	"""Return a figure with as many digits as it deserves."""
 	if value is None:
 		return "-"
-	return f"{value:.1f}" if value >= 10 else f"{value:.4f}"
+	return f"{value:.{0 if value >= 100000 else 1 if value >= 10 else 4}f}"
 
 
 def ordered(results: list[Result]) -> list[str]:
