@@ -53,8 +53,8 @@ def measure_kvm(kernel: str, build_it: bool = True, options: str = "") -> list[R
 			done = machine.run(name, timeout=900).require()
 			found = parse_kvm(done.lines, kernel, suffix)
 			if not found:
-				raise ToolError(f"no result lines from {program.name}: see {done.log}",
-						EXIT_GUEST)
+				raise ToolError(f"{program.name} has no result lines: "
+						f"see {done.log}", EXIT_GUEST)
 			results += found
 	return results
 

@@ -30,12 +30,12 @@ def check_change_pte(tally: Tally) -> None:
 				quiet = [l for l in lines if re.match(
 					r"# plain: read after (COW by the host|KSM merge):.* "
 					r"faults 0 ", l)]
-				assert len(quiet) == 2, f"{len(quiet)} of 2 lines without faults"
-			with tally.step("change_pte TDP MMU: one fault per page that a guest copies"):
+				assert len(quiet) == 2, f"{len(quiet)} of 2 without faults"
+			with tally.step("change_pte TDP MMU: one fault per page that is copied"):
 				once = [l for l in lines if re.match(
-					r"# plain: write (that makes the host COW|after KSM merge): "
-					r"64 pages, .* faults 6[4-9] ", l)]
-				assert len(once) == 3, f"{len(once)} of 3 lines with a fault per page"
+					r"# plain: write (that makes the host COW|after KSM merge)"
+					r": 64 pages, .* faults 6[4-9] ", l)]
+				assert len(once) == 3, f"{len(once)} of 3 with one per page"
 	run_selftest(tally, "change_pte stress", "bare", stress, f"-v 2 -s {STRESS_SECONDS}",
 		     svm=True, accel="tcg")
 	for title, append in (MMUS[0], MMUS[2]):

@@ -45,8 +45,8 @@ def guest(kind: str, kernel: str, name: str, job: str, *, config: str | None = N
 	"""Return a Guest of @kind with @kernel ("base", "series") and the job script @job.
 
 	@options go to Guest; size() says what is left open. @config is lean if not given.
-	The kernel is built unless @build_it is False, and runs its KUnit suites at boot only with @kunit.
-	A guest in a guest has the same kernel around it unless HOST_KERNEL= names
+	The kernel is built unless @build_it is False, and runs its KUnit suites at boot only with
+	@kunit. A guest in a guest has the same kernel around it unless HOST_KERNEL= names
 	another; @around has options of what is around it (nested.host()).
 	"""
 	config = config or "lean"

@@ -388,7 +388,7 @@ class Noticed(BenchCase):
 		self.assertEqual(table.columns(found[:2]), ["ratio", "topic1", "debian-6.1"])
 
 	def test_commands_come_before_calls(self):
-		everyday_one = Result("base", "xen", "everyday", "shell", 1, "traps_per_round", 34.0)
+		everyday_one = Result("base", "xen", "everyday", "shell", 1, "traps_per_round", 34)
 		found = [result("base", 2.0), result("base", 2.0, pages=16),
 			 result("base", 2.0, "kvm-host"), everyday_one]
 		self.assertEqual(table.noticed(found), [everyday_one, found[0]])
