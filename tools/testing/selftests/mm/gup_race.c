@@ -39,9 +39,7 @@
 #include "kselftest.h"
 
 #define NR_PAGES	64U
-#define MAX_PAGE	65536U
 #define WORDS		(page_size / sizeof(uint64_t))
-#define ALIGNED		__attribute__((aligned(MAX_PAGE)))
 
 enum access { VMSPLICE, DIRECT, REMOTE, NR_ACCESSES };
 
@@ -100,16 +98,28 @@ static uint64_t tag(unsigned int page, uint64_t value)
 	return (uint64_t)(page + 1) << 32 | (value & 0xffffffff);
 }
 
-static bool is_right(const volatile uint64_t *words, unsigned int page)
+static uint64_t word_at(const uint64_t *words, size_t i)
 {
-	uint64_t first = words[0] >> 32, last = words[WORDS - 1] >> 32;
+	return __atomic_load_n(words + i, __ATOMIC_RELAXED);
+}
+
+static bool is_right(const uint64_t *words, unsigned int page)
+{
+	uint64_t first = word_at(words, 0) >> 32;
+	uint64_t last = word_at(words, WORDS - 1) >> 32;
 
 	return (!first || first == page + 1) && (!last || last == page + 1);
 }
 
-static volatile uint64_t *words_of(unsigned int page)
+static uint64_t *words_of(unsigned int page)
 {
-	return (volatile uint64_t *)(mem + page * page_size);
+	return (uint64_t *)(mem + page * page_size);
+}
+
+static void set_words(uint64_t *words, uint64_t value)
+{
+	__atomic_store_n(words, value, __ATOMIC_RELAXED);
+	__atomic_store_n(words + WORDS - 1, value, __ATOMIC_RELAXED);
 }
 
 static void fill(void)
@@ -117,10 +127,8 @@ static void fill(void)
 	unsigned int i;
 
 	generation++;
-	for (i = 0; i < NR_PAGES; i++) {
-		words_of(i)[0] = tag(i, generation);
-		words_of(i)[WORDS - 1] = tag(i, generation);
-	}
+	for (i = 0; i < NR_PAGES; i++)
+		set_words(words_of(i), tag(i, generation));
 }
 
 /* Accesses: each returns whether it got a page, and counts what is wrong. */
@@ -157,18 +165,19 @@ static bool by_remote(struct accessor *a, unsigned int page, void *buffer)
 {
 	struct iovec local = { buffer, page_size };
 	struct iovec remote = { mem + page * page_size, page_size };
-	uint64_t *words = buffer;
 
-	words[0] = words[WORDS - 1] = tag(page, rnd64(&a->rnd));
+	set_words(buffer, tag(page, rnd64(&a->rnd)));
 	return process_vm_writev(getpid(), &local, 1, &remote, 1, 0) ==
 	       (ssize_t)page_size;
 }
 
 static void *accessor(void *arg)
 {
-	static ALIGNED char buffers[NR_ACCESSES][MAX_PAGE];
 	struct accessor *a = arg;
-	char *buffer = buffers[a->access];
+	void *buffer = aligned_alloc(page_size, page_size);
+
+	if (!buffer)
+		die("aligned_alloc");
 
 	while (!atomic_load(&stop)) {
 		unsigned int page = rnd64(&a->rnd) % NR_PAGES;
@@ -184,6 +193,7 @@ static void *accessor(void *arg)
 			a->done += by_remote(a, page, buffer);
 		}
 	}
+	free(buffer);
 	return NULL;
 }
 
@@ -225,7 +235,7 @@ static unsigned int watch(void)
 
 	for (pass = 0; pass < 4; pass++) {
 		for (i = 0; i < NR_PAGES; i++) {
-			uint64_t word = words_of(i)[0];
+			uint64_t word = word_at(words_of(i), 0);
 
 			bad += !is_right(words_of(i), i) || (pass && word != seen[i]);
 			seen[i] = word;
@@ -331,8 +341,6 @@ int main(int argc, char **argv)
 		}
 	}
 	page_size = getpagesize();
-	if (page_size > MAX_PAGE)
-		ksft_exit_skip("pages of more than %u bytes\n", MAX_PAGE);
 	len = NR_PAGES * page_size;
 	mem = mmap(NULL, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (mem == MAP_FAILED)

@@ -149,7 +149,7 @@ static long merge(struct test *t)
 	return sharing;
 }
 
-static void protect(struct test *t, u64 features)
+static void wp_all(struct test *t, u64 features)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = features };
 	struct uffdio_register reg = {
@@ -249,7 +249,7 @@ static void test_events(void)
 	long merged;
 
 	create(&t);
-	protect(&t, 0);
+	wp_all(&t, 0);
 	merged = merge(&t);
 	run_guest(&t, OP_READ);
 	pthread_create(&thread, NULL, handle_events, &t);
@@ -273,7 +273,7 @@ static void test_scan(void)
 	long merged;
 
 	create(&t);
-	protect(&t, UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED);
+	wp_all(&t, UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED);
 	merged = merge(&t);
 	before = scan(&t, NULL);
 	run_guest(&t, OP_READ);
@@ -339,7 +339,7 @@ static void test_stress(int seconds)
 	create(&t);
 	guest_op = addr_gva2hva(t.vm, (gva_t)&op);
 	guest_paused = addr_gva2hva(t.vm, (gva_t)&paused);
-	protect(&t, UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED);
+	wp_all(&t, UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED);
 	for (i = 0; i < NR_PAGES; i++)
 		copy(&t, i);
 	TEST_ASSERT(!madvise(t.mem, NR_PAGES * PAGE_SIZE, MADV_MERGEABLE) &&
@@ -372,10 +372,9 @@ static void test_stress(int seconds)
 		pthread_join(mover, NULL);
 	TEST_ASSERT(ksm_write(KSM "run", "0"), "Can't stop ksmd");
 
-	pr_info("stress: %lu writes, %lu scans, %lu pages copied, %lu moved, up to %ld merged: "
-		"%lu copies wrong in %lu pauses\n",
-		*(u64 *)addr_gva2hva(t.vm, (gva_t)&writes), scans, copied, t.moves, merged,
-		wrong, pauses);
+	pr_info("stress: %lu writes, %lu scans, %lu pages copied, %lu moved, up to %ld merged\n",
+		*(u64 *)addr_gva2hva(t.vm, (gva_t)&writes), scans, copied, t.moves, merged);
+	pr_info("stress: %lu copies wrong in %lu pauses\n", wrong, pauses);
 	TEST_ASSERT(!wrong, "Writes were not reported");
 	TEST_ASSERT(copied && pauses && merged > 0, "Nothing was tested");
 	TEST_ASSERT(!moving || t.moves, "No page moves");
