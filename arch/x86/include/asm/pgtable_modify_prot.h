@@ -76,9 +76,10 @@ void modify_prot_account(struct mm_struct *mm, unsigned long addr, pte_t *ptep,
 	if (static_branch_likely(&page_table_check_disabled))
 		return;
 
+	/* Not by pte_with_flags_of(): Xen's entries have mfns, its absent ones pfns. */
 	for (i = 0; i < nr; i++, ptep++, addr += PAGE_SIZE)
-		__page_table_check_ptes_set(mm, addr, ptep,
-				pte_with_flags_of(READ_ONCE(*ptep), pte), 1);
+		__page_table_check_ptes_set(mm, addr, ptep, pfn_pte(
+			pte_pfn(READ_ONCE(*ptep)), __pgprot(pte_flags(pte))), 1);
 #endif
 }
 

@@ -281,7 +281,11 @@ static bool set_up(struct accessor *a, const char *change)
 		ksft_test_result_skip("direct %s: no file: %s\n", change, strerror(errno));
 		return false;
 	default:
-		return true;
+		if (!process_vm_writev(getpid(), NULL, 0, NULL, 0, 0))
+			return true;
+		ksft_test_result_skip("remote %s: no process_vm_writev(): %s\n",
+				      change, strerror(errno));
+		return false;
 	}
 }
 
