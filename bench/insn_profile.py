@@ -239,9 +239,9 @@ class Round:
 
 def backend(function: str) -> bool:
 	"""Return whether @function only carries out what its caller wants of the hypervisor."""
-	return function.startswith(("xen_", "__xen_", "early_xen_", "mc_", "__raw_callee_", "__SCT__",
-				    "pfn_to_mfn", "mfn_to_pfn", "pte_pfn_to_mfn", "pte_mfn_to_pfn",
-				    "arbitrary_virt_to_machine"))
+	return function.startswith(("xen_", "__xen_", "early_xen_", "mc_", "__raw_callee_",
+				    "__SCT__", "pfn_to_mfn", "mfn_to_pfn", "pte_pfn_to_mfn",
+				    "pte_mfn_to_pfn", "arbitrary_virt_to_machine"))
 
 
 class Entries:
