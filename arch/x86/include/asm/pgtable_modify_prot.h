@@ -71,7 +71,7 @@ void modify_prot_account(struct mm_struct *mm, unsigned long addr, pte_t *ptep,
 			 pte_t pte, unsigned int nr)
 {
 #ifdef CONFIG_PAGE_TABLE_CHECK
-	pteval_t flags = pte_flags(pte);
+	pteval_t frame, flags = pte_flags(pte);
 	unsigned int i;
 
 	if (static_branch_likely(&page_table_check_disabled))
@@ -79,13 +79,14 @@ void modify_prot_account(struct mm_struct *mm, unsigned long addr, pte_t *ptep,
 
 	/*
 	 * Not by pte_with_flags_of(): Xen's entries have mfns, its absent ones
-	 * pfns.  Global is Xen's own, and nothing that pfn_pte() knows.
+	 * pfns.  Nor by pfn_pte(), to which some of Xen's flags are wrong.
 	 */
-	if (flags & _PAGE_PRESENT)
-		flags &= ~_PAGE_GLOBAL;
-	for (i = 0; i < nr; i++, ptep++, addr += PAGE_SIZE)
-		__page_table_check_ptes_set(mm, addr, ptep, pfn_pte(
-			pte_pfn(READ_ONCE(*ptep)), __pgprot(flags)), 1);
+	for (i = 0; i < nr; i++, ptep++, addr += PAGE_SIZE) {
+		frame = (pteval_t)pte_pfn(READ_ONCE(*ptep)) << PAGE_SHIFT;
+		frame ^= protnone_mask(flags);
+		__page_table_check_ptes_set(mm, addr, ptep,
+				__pte((frame & PTE_PFN_MASK) | flags), 1);
+	}
 #endif
 }
 
