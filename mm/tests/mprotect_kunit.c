@@ -13,6 +13,7 @@
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
 #include <linux/mman.h>
+#include <linux/page_table_check.h>
 #include <linux/pgtable.h>
 #include <linux/prandom.h>
 #include <linux/rmap.h>
@@ -471,6 +472,12 @@ static int mprotect_test_init(struct kunit *test)
 {
 	struct mprotect_ctx *ctx;
 	unsigned long addr;
+
+#ifdef CONFIG_PAGE_TABLE_CHECK
+	/* The entries here map pages in combinations that mm never makes. */
+	if (!static_branch_likely(&page_table_check_disabled))
+		kunit_skip(test, "page_table_check keeps accounts of entries");
+#endif
 
 	ctx = kunit_kzalloc(test, sizeof(*ctx), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, ctx);
