@@ -77,8 +77,7 @@ help:
 #:   torture         random changes of mappings against a model; GUEST=bare|xen SECONDS= SEED=
 #:   faults          break the series on purpose, see tests notice     FAULT=<name>...
 #:   soak            all tests, longer, and failing allocations, CPU hotplug, frozen tasks;
-#:                   CONFIG= of: kasan debug (default: both) kcsan rt up
-#:                   preempt
+#:                   CONFIG= of: kasan debug (default: both) kcsan rt up preempt
 #:                   MINUTES=15 of stress   SMP=2
 #:   upstream-tests  upstream's mm and KVM selftests, base against series   CONFIG=lean|upstream
 #:

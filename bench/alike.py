@@ -18,8 +18,8 @@ from bench.measure import TIMEOUT
 from bench.programs import costs_program, program
 from bench.steps import Steps
 from bench.table import table
-from common.command import EXIT_GUEST, ToolError, build_dir, main, replaced, run, say
-from common.result import Result, counted, dump, parse
+from common.command import ToolError, build_dir, main, replaced, run, say
+from common.result import Result, dump
 from common.settings import Parser
 from guests import deb
 from guests.initramfs import initramfs
@@ -73,11 +73,7 @@ def measure(kernel: str, place: str) -> Found:
 	initrd = initramfs(source("series"), name, job, [program(), costs_program()])
 	options: dict[str, Any] = {**size(), "smp": 1}
 	machine = Guest(place, kernel_image(kernel), initrd, icount=True, **options)
-	done = machine.run(name, timeout=TIMEOUT).require()
-	found = counted(parse(done.lines, kernel, place))
-	if not found:
-		raise ToolError(f"no result lines: see {done.log}", EXIT_GUEST)
-	return found
+	return kernels.measured(machine, name, kernel, place, TIMEOUT)
 
 
 def fetched(kernel: str) -> bool:

@@ -2,8 +2,8 @@
 """What a day's commands cost: bash that forks, a pipeline, a compiler.
 
 A round of each is timed by bash's own clock, which counts instructions under -icount.
-Under Xen a second run counts how often a round enters the hypervisor. What a shell of
-less makes of fork(), exec() and exit() is the case "fork-exec" of by_function.py.
+Under Xen a second run counts how often a round enters the hypervisor. The case
+"fork-exec", which is busybox's, is counted by by_function.py.
 """
 import re
 import shlex
@@ -17,7 +17,7 @@ from pathlib import Path
 from bench import kernels, matrix
 from bench.insn_profile import USER_HI, SymbolMap, instructions, record
 from common.command import EXIT_GUEST, EXIT_MISSING, ROOT, ToolError, build_dir, replaced, run
-from common.result import Result, counted, parse
+from common.result import Result
 from guests.initramfs import FilePair
 from guests.kernel import output
 from guests.libraries import host_libraries
@@ -107,11 +107,7 @@ def measure(kernel: str, name: str) -> list[Result]:
 	machine = kernels.machine(kernel, matrix.places([name])[name], log,
 				  "/bin/bash /everyday || exit 1\n", files=files(text, log),
 				  icount=True, smp=1)
-	done = machine.run(log, timeout=TIMEOUT).require()
-	found = counted(parse(done.lines, kernel, name))
-	if len(found) != len(CASES):
-		raise ToolError(f"results are missing: see {done.log}", EXIT_GUEST)
-	return found
+	return kernels.measured(machine, log, kernel, name, TIMEOUT, len(CASES))
 
 
 def entries(log: bytes, start: int, calls: Iterable[int], forks: int) -> Iterator[Counter[str]]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from bench import debian
 from bench.matrix import DEBIAN_PLACES, PLACES, Place
-from common.command import StrPath
+from common.command import EXIT_GUEST, StrPath, ToolError
+from common.result import Result, counted, parse
 from guests.initramfs import FilePair, initramfs
 from guests.job import guest, size
 from guests.kernel import KERNELS, build, output, source, topic_kernels
@@ -58,6 +59,20 @@ def machine(kernel: str, place: Place, log: str, job: str, programs: Iterable[St
 	initrd = initramfs(source("series"), log, job, programs, files)
 	options = {**size(), **options}
 	return Guest(place.kind, debian.fetch(debian.KERNELS[kernel]), initrd, **options)
+
+
+def measured(vm: Guest, log: str, kernel: str, name: str, timeout: float,
+	     least: int = 1) -> list[Result]:
+	"""Run @vm and return what its programs have measured of @kernel in the place @name.
+
+	@log names its log, @timeout is as in Guest.run(). Raises ToolError if it did not end
+	well or printed fewer than @least results.
+	"""
+	done = vm.run(log, timeout=timeout).require()
+	found = counted(parse(done.lines, kernel, name))
+	if len(found) < least:
+		raise ToolError(f"{len(found)} of {least} results: see {done.log}", EXIT_GUEST)
+	return found
 
 
 def title(kernel: str) -> str:

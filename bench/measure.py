@@ -22,7 +22,7 @@ from bench.kvm import measure_kvm
 from bench.programs import costs_program, ext4_image, program, workload_program
 from bench.steps import Steps
 from common.command import EXIT_GUEST, ToolError, build_dir, main, replaced, say
-from common.result import Result, counted, dump, parse
+from common.result import Result, dump
 from common.settings import Parser
 from guests.kernel import KERNELS
 
@@ -69,11 +69,7 @@ def measure(kernel: str, name: str, rows: Iterable[matrix.PerfRow] | None = None
 	programs = [program(), costs_program(), workload_program()]
 	files = [("/ext4.img", ext4_image())] if ext4 else []
 	machine = kernels.machine(kernel, place, log, job, programs, files, icount=True, smp=1)
-	done = machine.run(log, timeout=TIMEOUT).require()
-	found = counted(parse(done.lines, kernel, name))
-	if not found:
-		raise ToolError(f"no result lines from mprotect_perf: see {done.log}", EXIT_GUEST)
-	return found
+	return kernels.measured(machine, log, kernel, name, TIMEOUT)
 
 
 def count_hypercalls(kernel: str, build_it: bool = True) -> list[Result]:

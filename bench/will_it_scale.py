@@ -12,8 +12,8 @@ from pathlib import Path
 from bench import kernels, matrix
 from bench.steps import Steps
 from bench.table import table
-from common.command import EXIT_GUEST, EXIT_USAGE, ROOT, ToolError, build_dir, main, replaced, run
-from common.result import Result, counted, parse
+from common.command import EXIT_USAGE, ROOT, ToolError, build_dir, main, replaced, run
+from common.result import Result
 from common.settings import Parser
 from guests.initramfs import compile_static
 from guests.kernel import KERNELS, known_kernels
@@ -55,11 +55,7 @@ def measure(tree: Path, kernel: str, name: str) -> list[Result]:
 	job = "".join(f"/bin/wis-{test} {test} {rounds(tree, test)} || exit 1\n" for test in TESTS)
 	machine = kernels.machine(kernel, matrix.PLACES[name], log, job,
 				  [program(tree, test) for test in TESTS], icount=True, smp=1)
-	done = machine.run(log, timeout=TIMEOUT).require()
-	found = counted(parse(done.lines, kernel, name))
-	if len(found) != len(TESTS):
-		raise ToolError(f"results are missing: see {done.log}", EXIT_GUEST)
-	return found
+	return kernels.measured(machine, log, kernel, name, TIMEOUT, len(TESTS))
 
 
 def commit(tree: Path) -> str:

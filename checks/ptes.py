@@ -12,24 +12,24 @@ RACE_SECONDS = 2	# per case
 NODES = "numa=fake=2"	# Xen's PV guests have one node, whatever is asked for
 
 
+def run_race(tally: Tally, title: str, name: str) -> None:
+	"""Build the selftest @name and run it, as @title, in each kind of machine."""
+	program: Path | None = None
+	with tally.step(f"{title}: build"):
+		program = selftest("mm", name, CONFIG)
+	for kind in MACHINES if program else ():
+		run_selftest(tally, f"{title} {kind} {CONFIG}", kind, program,
+			     f"-s {RACE_SECONDS} -d /disk", config=CONFIG, setup=DISK)
+
+
 def check_zap_race(tally: Tally) -> None:
 	"""Race writes with ptes being cleared, moved and write-protected: no write is lost."""
-	program: Path | None = None
-	with tally.step("zap race: build"):
-		program = selftest("mm", "zap_race", CONFIG)
-	for kind in MACHINES if program else ():
-		run_selftest(tally, f"zap race {kind} {CONFIG}", kind, program,
-			     f"-s {RACE_SECONDS} -d /disk", config=CONFIG, setup=DISK)
+	run_race(tally, "zap race", "zap_race")
 
 
 def check_gup_race(tally: Tally) -> None:
 	"""Race GUP with ptes being cleared and write-protected: it gets the right page or none."""
-	program: Path | None = None
-	with tally.step("GUP race: build"):
-		program = selftest("mm", "gup_race", CONFIG)
-	for kind in MACHINES if program else ():
-		run_selftest(tally, f"GUP race {kind} {CONFIG}", kind, program,
-			     f"-s {RACE_SECONDS} -d /disk", config=CONFIG, setup=DISK)
+	run_race(tally, "GUP race", "gup_race")
 
 
 def check_marks(tally: Tally) -> None:

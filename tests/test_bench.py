@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
 from bench import (alike, by_function, debian, everyday, insn_profile, irqsoff, kernels, matrix,
-		   measure, noise, page, plot, programs, report, table, wall)
+		   measure, noise, page, plot, programs, report, table, wall, will_it_scale)
 from bench.steps import Steps, clock
 from common.command import EXIT_FETCH, EXIT_GUEST, EXIT_USAGE, ROOT, ToolError, run
 from common.result import Result, Row, dump, load, parse
@@ -425,6 +425,20 @@ class Everyday(BenchCase):
 		path = self.tmp / "script"
 		path.write_text(everyday.TIMED + "measure shell 2 false\n")
 		self.assertEqual(run(["bash", path], check=False).returncode, 1)
+
+
+class WillItScale(BenchCase):
+	"""The tree that others wrote."""
+
+	def test_another_tree_is_refused(self):
+		(self.tmp / "tests").mkdir()
+		self.fails(EXIT_USAGE, "it has no tests/brk1.c", will_it_scale.check_tree, self.tmp)
+
+	def test_rounds_end_with_munmap(self):
+		(self.tmp / "tests").mkdir()
+		for name, text in (("a", "munmap(c, 1);"), ("b", "do_munmap(c); brk(c);")):
+			(self.tmp / "tests" / f"{name}.c").write_text(text)
+		self.assertEqual([will_it_scale.rounds(self.tmp, n) for n in "ab"], ["rounds", ""])
 
 
 class Balanced(HTMLParser):
