@@ -43,14 +43,12 @@ static bool clears_accessed_dirty(pte_t old_pte, pte_t pte)
 static __always_inline pte_t xen_pte_with_flags_of(pte_t live, pte_t pte)
 {
 	pteval_t flags = pte_flags(pte);
-	phys_addr_t pfn;
 
 	if (likely(flags & native_pte_val(live) & _PAGE_PRESENT))
 		return native_make_pte((native_pte_val(live) & PTE_PFN_MASK) |
 				       flags);
 
-	pfn = PFN_PHYS(pte_pfn(live)) ^ protnone_mask(flags);
-	return __pte((pfn & PTE_PFN_MASK) | flags);
+	return pte_pfn_with_flags(live, flags);
 }
 
 /*

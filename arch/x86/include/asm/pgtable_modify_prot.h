@@ -63,6 +63,17 @@ static __always_inline pte_t pte_with_flags_of(pte_t live, pte_t pte)
 }
 
 /*
+ * The same by way of the pfn, which the entries of a Xen PV guest hold only if
+ * they are not present to hardware.
+ */
+static __always_inline pte_t pte_pfn_with_flags(pte_t live, pteval_t flags)
+{
+	phys_addr_t pfn = PFN_PHYS(pte_pfn(live)) ^ protnone_mask(flags);
+
+	return __pte((pfn & PTE_PFN_MASK) | flags);
+}
+
+/*
  * Takes the live entries off the accounts of CONFIG_PAGE_TABLE_CHECK before it
  * adds the new ones, so it comes ahead of the commit.
  */
@@ -71,22 +82,14 @@ void modify_prot_account(struct mm_struct *mm, unsigned long addr, pte_t *ptep,
 			 pte_t pte, unsigned int nr)
 {
 #ifdef CONFIG_PAGE_TABLE_CHECK
-	pteval_t frame, flags = pte_flags(pte);
 	unsigned int i;
 
 	if (static_branch_likely(&page_table_check_disabled))
 		return;
 
-	/*
-	 * Not by pte_with_flags_of(): Xen's entries have mfns, its absent ones
-	 * pfns.  Nor by pfn_pte(), to which some of Xen's flags are wrong.
-	 */
-	for (i = 0; i < nr; i++, ptep++, addr += PAGE_SIZE) {
-		frame = (pteval_t)pte_pfn(READ_ONCE(*ptep)) << PAGE_SHIFT;
-		frame ^= protnone_mask(flags);
+	for (i = 0; i < nr; i++, ptep++, addr += PAGE_SIZE)
 		__page_table_check_ptes_set(mm, addr, ptep,
-				__pte((frame & PTE_PFN_MASK) | flags), 1);
-	}
+			pte_pfn_with_flags(READ_ONCE(*ptep), pte_flags(pte)), 1);
 #endif
 }
 
