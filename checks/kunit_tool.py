@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Checks of kunit.py as topic 8 leaves it: its own tests, and kernels that it boots under Xen."""
+"""Checks of kunit.py as kunit-xen leaves it: its own tests, and kernels that it boots under Xen."""
 import os
 import shlex
 import shutil
