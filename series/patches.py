@@ -18,7 +18,7 @@ from common.command import EXIT_PATCH, ROOT, ToolError, run
 
 # Payload lives at kernel paths below these directories, and nowhere else.
 PAYLOAD_DIRS = ("Documentation", "arch", "include", "lib", "mm", "tools/testing", "virt")
-TOPIC_NAME = re.compile(r"^[1-9]-[a-z0-9-]+$")
+TOPIC_NAME = re.compile(r"^[1-9][0-9]?-[a-z0-9-]+$")
 
 
 @dataclass
@@ -85,10 +85,16 @@ class Patch:
 		return sorted(set(re.findall(r"^diff --git a/(\S+) b/", self.hunks, re.M)))
 
 
+def place(topic: str) -> tuple[int, str]:
+	"""Return what topics are ordered by: 10-words comes after 9-words."""
+	number, _, words = topic.partition("-")
+	return int(number), words
+
+
 def topics(root: Path = ROOT) -> list[str]:
 	"""Return the names of the topics, in order."""
-	return sorted(p.name for p in (root / "patches").iterdir()
-		      if p.is_dir() and TOPIC_NAME.match(p.name))
+	return sorted((p.name for p in (root / "patches").iterdir()
+		       if p.is_dir() and TOPIC_NAME.match(p.name)), key=place)
 
 
 def needs(topic: str, root: Path = ROOT) -> tuple[list[str], list[str]]:
@@ -102,7 +108,7 @@ def needs(topic: str, root: Path = ROOT) -> tuple[list[str], list[str]]:
 	topics_before, subjects = [], []
 	for line in path.read_text().splitlines() if path.is_file() else ():
 		key, _, value = line.partition(": ")
-		if key == "topic" and value in topics(root) and value < topic:
+		if key == "topic" and value in topics(root) and place(value) < place(topic):
 			topics_before.append(value)
 		elif key == "tests" and value:
 			subjects.append(value)

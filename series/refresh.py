@@ -81,7 +81,7 @@ def read_series(linux: Path) -> list[Patch]:
 	numbers: dict[str, int] = {}
 	for commit in commits(linux):
 		topic = topic_of(linux, commit, previous)
-		if previous and topic < previous:
+		if previous and patches.place(topic) < patches.place(previous):
 			raise ToolError(f"commit {commit[:12]} of {topic} comes after one of "
 					f"{previous}: order the commits by topic", EXIT_PATCH)
 		previous = topic

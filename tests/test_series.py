@@ -193,6 +193,22 @@ class Tree(FakeCase):
 		self.assertFalse((self.root / "mm").exists())
 		self.assertEqual(patches.load(self.root)[0].topic, "2-other")
 
+	def test_the_tenth_topic_comes_after_the_second(self):
+		code = self.tree / "mm" / "code.c"
+		for topic in ("2-other", "10-last"):
+			code.write_text(code.read_text() + f"int of_{topic[-4:]};\n")
+			git(self.tree, "commit", "-qam", f"mm: {topic}\n\nText.")
+			git(self.tree, "notes", "--ref=topic", "add", "-m", topic, "HEAD")
+		refresh(self.root)
+		self.assertEqual(patches.topics(self.root), ["1-topic", "2-other", "10-last"])
+		(self.root / "patches" / "10-last" / "needs").write_text("topic: 2-other\n")
+		self.assertEqual([p.topic for p in patches.alone("10-last", self.root)],
+				 ["2-other", "10-last"])
+		head = self.head()
+		(self.tree / ".git" / "modify-prot-stamp").unlink()
+		make_tree(self.root)
+		self.assertEqual(head, self.head())
+
 	def test_work_that_was_not_taken_back_is_not_lost(self):
 		git(self.tree, "commit", "-q", "--allow-empty", "-m", "mine")
 		path = self.patch(2)
