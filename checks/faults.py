@@ -10,6 +10,7 @@ must come to on such a kernel:
     On: xen                                       the guest it runs in; bare if not given.
                                                   xen-l1tf: the same, and see guests.qemu.L1TF_CPU
     Guest: kvm.tdp_mmu=0                          more for the kernel's command line
+    CPUs: 4                                       of the guest; 2 if not given
     Ends: failed                                  or ok, of the program (KUnit's is always ok),
                                                   or died, the guest itself
     Says: <regular expression>                    all of these have to be in the log
@@ -48,6 +49,7 @@ class Test:
 	words: list[str]
 	on: str = "bare"
 	append: str = ""
+	cpus: int = 2
 	ends: str = "failed"
 	says: list[str] = field(default_factory=list)
 
@@ -80,7 +82,7 @@ def parse(path: Path) -> Fault:
 		elif key == "Test":
 			kind, *words = value.split()
 			fault.tests.append(Test(kind, words))
-		elif key not in ("On", "Guest", "Ends", "Says"):
+		elif key not in ("On", "Guest", "CPUs", "Ends", "Says"):
 			continue
 		elif not test:
 			raise ToolError(f"{path}: '{key}' comes before its 'Test'")
@@ -88,6 +90,8 @@ def parse(path: Path) -> Fault:
 			test.on = value
 		elif key == "Guest":
 			test.append = value
+		elif key == "CPUs":
+			test.cpus = int(value) if value.isdigit() else 0
 		elif key == "Ends":
 			test.ends = value
 		else:
@@ -96,10 +100,10 @@ def parse(path: Path) -> Fault:
 		raise ToolError(f"{path} needs a 'Title' and, after '---', a diff")
 	for test in fault.tests:
 		if test.kind not in KINDS or test.ends not in ENDS or test.on not in PLACES \
-		   or not test.words or not test.says:
+		   or not test.words or not test.says or not test.cpus:
 			raise ToolError(f"{path}: a test needs one of {' '.join(KINDS)} and what "
-					f"to run, Says, Ends with one of {' '.join(ENDS)}, and On "
-					f"with one of {' '.join(PLACES)}")
+					f"to run, Says, Ends with one of {' '.join(ENDS)}, On with "
+					f"one of {' '.join(PLACES)}, and CPUs a number")
 	if not fault.tests:
 		raise ToolError(f"{path} has no 'Test'")
 	return fault
@@ -160,7 +164,7 @@ def apply(fault: Fault, tree: Path, reverse: bool = False) -> None:
 def machine(test: Test, name: str) -> Guest:
 	"""Return the Guest that runs @test, with the kernel of the series for now."""
 	kind = "xen" if test.on == L1TF else test.on
-	options: dict[str, Any] = {"config": CONFIG, "smp": 2, "build_it": False,
+	options: dict[str, Any] = {"config": CONFIG, "smp": test.cpus, "build_it": False,
 				   "l1tf": test.on == L1TF}
 	if test.kind == "kunit":
 		append = f"kunit.filter_glob={test.words[0]} {test.append}"

@@ -63,6 +63,7 @@ class FaultTest(unittest.TestCase):
 	def test_malformed(self):
 		for old, new in (("Title: it is broken\n", ""), ("Test: kvm", "Test: xyz"),
 				 ("Ends: ok", "Ends: well"), ("On: xen", "On: zen"),
+				 ("On: xen", "CPUs: two"),
 				 ("Says: not ok\n", ""),
 				 ("\n---\n", "\n"), ("Test: kvm x86/some_test -t one\n", "")):
 			with self.subTest(old=old), self.assertRaises(ToolError):
