@@ -512,6 +512,9 @@ FIXTURE_SETUP(device)
 	if (!track_writes(&self->uffd, self->area, self->len))
 		SKIP(return, "no asynchronous userfaultfd write-protection");
 
+	/* All of a new mapping counts as soft-dirty, whatever its entries say. */
+	if (softdirty_supported())
+		clear_softdirty();
 	for (i = 0; i < self->len; i += psize())
 		self->area[i] = 1;
 	if (variant->thp && !check_huge_anon(self->area, self->len, NR_HUGE, self->page))
