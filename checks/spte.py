@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Checks of KVM in guests: SPTEs that are changed in place, on each of its MMUs."""
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from checks.in_guest import run_selftest
@@ -11,7 +12,7 @@ CHANGE_PTE = ("change_pte_test", "change_pte_stress_test", "change_pte_nested_te
 MMUS = (("TDP MMU", ""), ("shadow paging", "kvm.tdp_mmu=0 kvm_amd.npt=0"),
 	("NPT, shadow MMU", "kvm.tdp_mmu=0"))
 STRESS_SECONDS = 30
-SPLIT_SECONDS = 5
+SPLIT_SECONDS, SPLIT_DEBUG_SECONDS = 5, 15
 
 
 def check_change_pte(tally: Tally) -> None:
@@ -43,6 +44,13 @@ def check_change_pte(tally: Tally) -> None:
 			     accel="tcg", append=append)
 
 
+def split_stress(lines: Iterable[str]) -> bool:
+	"""Return whether split_notify_test's @lines say that its stress had what it is about."""
+	found = re.search(r"^stress: (\d+) splits, of (\d+) huge SPTEs, "
+			  r".* (\d+) times by khugepaged", "\n".join(lines), re.M)
+	return found is not None and all(int(n) for n in found.groups())
+
+
 def check_notify(tally: Tally) -> None:
 	"""See that a guest keeps what does not change: beside splits of VMAs, and NUMA hints."""
 	splits: Path | None = None
@@ -55,5 +63,9 @@ def check_notify(tally: Tally) -> None:
 	for title, append in MMUS:
 		run_selftest(tally, f"split_notify {title}", "bare", splits, f"-s {SPLIT_SECONDS}",
 			     svm=True, accel="tcg", append=append)
+	lines = run_selftest(tally, "split_notify debug", "bare", splits,
+			     f"-s {SPLIT_DEBUG_SECONDS}", config="debug", svm=True, accel="tcg")
+	with tally.step("split_notify debug: huge pages came, by khugepaged too, and were split"):
+		assert split_stress(lines), "not seen"
 	run_selftest(tally, "numa_hint debug", "bare", hints, "", config="debug", svm=True,
 		     accel="tcg", append="numa=fake=2")

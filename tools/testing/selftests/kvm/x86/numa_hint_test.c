@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Test that NUMA balancing leaves those mappings of the guest alone that it does
- * not want to know about: of pages that are shared by fork() or pinned. What it
- * does want to know about still faults.
+ * not want to know about: of pages that are shared by fork(), merged by KSM, or pinned.
+ * What it does want to know about still faults.
  *
  * It needs NUMA balancing, debugfs and two nodes; numa=fake=2 will do.
  */
@@ -17,8 +17,10 @@
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <linux/mempolicy.h>
 #include <linux/sizes.h>
 
 #include "../../../../../mm/gup_test.h"
@@ -32,12 +34,13 @@
 #define NR_SCANS	5
 #define TIMEOUT		60
 #define SCHED		"/sys/kernel/debug/sched/numa_balancing/"
+#define KSM		"/sys/kernel/mm/ksm/"
 
 /* Shared with the guest. */
 static u64 stop;
 static u64 laps;
 
-enum how { PLAIN, SHARED, PINNED };
+enum how { PLAIN, SHARED, MERGED, PINNED };
 
 struct test {
 	const char *name;
@@ -76,6 +79,18 @@ static long scans(void)
 	return n;
 }
 
+static unsigned long ksm_merged(void)
+{
+	unsigned long n = 0;
+	FILE *f = fopen("/proc/self/ksm_merging_pages", "r");
+
+	if (f && fscanf(f, "%lu", &n) != 1)
+		n = 0;
+	if (f)
+		fclose(f);
+	return n;
+}
+
 static void guest_code(void)
 {
 	u64 i;
@@ -106,6 +121,24 @@ static void wait_for_guest(struct test *t)
 		usleep(1000);
 }
 
+/* Have KSM merge all pages. Returns whether it has. */
+static bool merge(struct test *t)
+{
+	time_t until = time(NULL) + TIMEOUT;
+
+	if (madvise(t->mem, NR_PAGES * PAGE_SIZE, MADV_MERGEABLE) ||
+	    !write_text(KSM "pages_to_scan", "10000") ||
+	    !write_text(KSM "sleep_millisecs", "1") ||
+	    !write_text(KSM "run", "1"))
+		return false;
+	while (ksm_merged() < NR_PAGES && time(NULL) < until)
+		usleep(10000);
+	/* What is merged stays so. */
+	write_text(KSM "run", "0");
+	errno = ETIME;
+	return ksm_merged() >= NR_PAGES;
+}
+
 /* Returns whether memory could be made what the test is about. */
 static bool prepare(struct test *t)
 {
@@ -124,6 +157,8 @@ static bool prepare(struct test *t)
 			_exit(0);
 		}
 		return true;
+	case MERGED:
+		return merge(t);
 	case PINNED:
 		t->gup_test = open("/sys/kernel/debug/gup_test", O_RDWR);
 		return t->gup_test >= 0 &&
@@ -141,6 +176,20 @@ static void undo(struct test *t)
 	}
 	if (t->gup_test >= 0)
 		close(t->gup_test);
+}
+
+/* NUMA balancing doesn't scan what is bound: the guest's code, stack, page tables. */
+static void bind_rest(struct kvm_vm *vm)
+{
+	struct userspace_mem_region *region;
+	unsigned long node = 1;
+	int i;
+
+	hash_for_each(vm->regions.slot_hash, i, region, slot_node)
+		if (region->region.slot != TEST_SLOT)
+			TEST_ASSERT(!syscall(__NR_mbind, region->mmap_start,
+					     region->mmap_size, MPOL_BIND, &node,
+					     8 * sizeof(node), 0), "mbind() failed");
 }
 
 /* Returns the faults that the guest takes while its memory is scanned, or -1. */
@@ -165,6 +214,7 @@ static long faults_of(const char *name, enum how how)
 	vm_set_user_memory_region(t.vm, TEST_SLOT, 0, TEST_GPA,
 				  NR_PAGES * PAGE_SIZE, t.mem);
 	virt_map(t.vm, TEST_GPA, TEST_GPA, NR_PAGES);
+	bind_rest(t.vm);
 	t.stop = addr_gva2hva(t.vm, (gva_t)&stop);
 	t.laps = addr_gva2hva(t.vm, (gva_t)&laps);
 
@@ -199,7 +249,7 @@ static long faults_of(const char *name, enum how how)
 
 int main(int argc, char *argv[])
 {
-	long shared, pinned, plain;
+	long shared, merged, pinned, plain;
 
 	TEST_REQUIRE(write_text("/proc/sys/kernel/numa_balancing", "1"));
 	TEST_REQUIRE(write_text(SCHED "scan_delay_ms", "10"));
@@ -209,12 +259,14 @@ int main(int argc, char *argv[])
 	TEST_REQUIRE(!access("/sys/devices/system/node/node1", F_OK));
 
 	shared = faults_of("shared by fork", SHARED);
+	merged = faults_of("merged", MERGED);
 	pinned = faults_of("pinned", PINNED);
 	plain = faults_of("plain", PLAIN);
 
-	/* The rest of the guest is hinted: its code, stack, page tables. */
-	TEST_ASSERT(shared < NR_PAGES, "KVM was told to drop shared pages");
-	TEST_ASSERT(pinned < NR_PAGES, "KVM was told to drop pinned pages");
+	/* A few faults may have other reasons. */
+	TEST_ASSERT(shared < NR_PAGES / 8, "KVM was told to drop shared pages");
+	TEST_ASSERT(merged < NR_PAGES / 8, "KVM was told to drop merged pages");
+	TEST_ASSERT(pinned < NR_PAGES / 8, "KVM was told to drop pinned pages");
 	TEST_ASSERT(plain >= NR_PAGES, "NUMA balancing learns nothing");
 	return 0;
 }

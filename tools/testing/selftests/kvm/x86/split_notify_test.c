@@ -5,6 +5,7 @@
  * not there, and that it is told about those that are.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,22 +27,30 @@
 #define TEST_SLOT	10
 #define TEST_GPA	0x40000000ul
 
-/* In a range of 2 MiB: memory of the VMM, and of the guest after it. */
+/*
+ * In a range of 2 MiB: memory that the guest doesn't use, the NEIGHBOUR page among
+ * it, and memory that it does, from FIRST_GUEST on.
+ */
 #define NR_PAGES	(SZ_2M / PAGE_SIZE)
 #define NR_GUEST	(NR_PAGES / 2)
 #define FIRST_GUEST	(NR_PAGES - NR_GUEST)
 #define NEIGHBOUR	16
 
+#define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
+
 /* Shared with the guest. */
 static u64 stop;
 static u64 generation;
 static u64 laps;
+static u64 pause_guest;
+static u64 paused;
 
 static unsigned int stress_seconds = 2;
 
 struct test {
 	const char *name;
 	bool huge;
+	bool in_slot;		/* The memslot has all of the 2 MiB. */
 	char *map;
 	char *mem;
 	char *neighbour;
@@ -51,6 +60,13 @@ struct test {
 	u64 *stop;
 	u64 *generation;
 	u64 *laps;
+	u64 *pause;
+	u64 *paused;
+};
+
+struct counts {
+	u64 zapped;
+	u64 faults;
 };
 
 static u64 *guest_word(char *mem, unsigned int page)
@@ -66,12 +82,14 @@ static void guest_code(void)
 	while (!READ_ONCE(stop)) {
 		least = READ_ONCE(generation);
 		for (i = 0; i < NR_GUEST; i++) {
-			value = READ_ONCE(*guest_word((char *)TEST_GPA, i));
+			value = READ_ONCE(*guest_word((char *)TEST_GPA, FIRST_GUEST + i));
 			/* Between MADV_DONTNEED and the write there is nothing. */
 			if (value)
 				GUEST_ASSERT(value >= least);
 		}
 		WRITE_ONCE(laps, laps + 1);
+		while (READ_ONCE(pause_guest))
+			WRITE_ONCE(paused, 1);
 	}
 	GUEST_DONE();
 }
@@ -102,6 +120,21 @@ static void wait_for_guest(struct test *t)
 		usleep(1000);
 }
 
+/* Wait until the guest does nothing, and not even that with the memory in question. */
+static void pause_vcpu(struct test *t)
+{
+	WRITE_ONCE(*t->paused, 0);
+	WRITE_ONCE(*t->pause, 1);
+	while (!READ_ONCE(*t->paused))
+		usleep(1000);
+}
+
+static void resume_vcpu(struct test *t)
+{
+	WRITE_ONCE(*t->pause, 0);
+	wait_for_guest(t);
+}
+
 static void fill(struct test *t, u64 value)
 {
 	unsigned int i;
@@ -112,6 +145,8 @@ static void fill(struct test *t, u64 value)
 
 static void begin(struct test *t)
 {
+	unsigned int first = t->in_slot ? 0 : FIRST_GUEST;
+
 	t->map = kvm_mmap(2 * SZ_2M, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	t->mem = align_ptr_up(t->map, SZ_2M);
@@ -120,13 +155,16 @@ static void begin(struct test *t)
 	fill(t, 1);
 
 	t->vm = vm_create_with_one_vcpu(&t->vcpu, guest_code);
-	vm_set_user_memory_region(t->vm, TEST_SLOT, 0, TEST_GPA,
-				  NR_GUEST * PAGE_SIZE,
-				  t->mem + FIRST_GUEST * PAGE_SIZE);
-	virt_map(t->vm, TEST_GPA, TEST_GPA, NR_GUEST);
+	vm_set_user_memory_region(t->vm, TEST_SLOT, 0, TEST_GPA + first * PAGE_SIZE,
+				  (NR_PAGES - first) * PAGE_SIZE,
+				  t->mem + first * PAGE_SIZE);
+	virt_map(t->vm, TEST_GPA + FIRST_GUEST * PAGE_SIZE,
+		 TEST_GPA + FIRST_GUEST * PAGE_SIZE, NR_GUEST);
 	t->stop = addr_gva2hva(t->vm, (gva_t)&stop);
 	t->generation = addr_gva2hva(t->vm, (gva_t)&generation);
 	t->laps = addr_gva2hva(t->vm, (gva_t)&laps);
+	t->pause = addr_gva2hva(t->vm, (gva_t)&pause_guest);
+	t->paused = addr_gva2hva(t->vm, (gva_t)&paused);
 	pthread_create(&t->thread, NULL, run_vcpu, t);
 	wait_for_guest(t);
 }
@@ -142,7 +180,6 @@ static void end(struct test *t)
 static void do_mprotect(struct test *t)
 {
 	TEST_ASSERT(!mprotect(t->neighbour, PAGE_SIZE, PROT_READ), "mprotect() failed");
-	wait_for_guest(t);
 	TEST_ASSERT(!mprotect(t->neighbour, PAGE_SIZE, PROT_READ | PROT_WRITE),
 		    "mprotect() failed");
 }
@@ -150,14 +187,12 @@ static void do_mprotect(struct test *t)
 static void do_madvise(struct test *t)
 {
 	TEST_ASSERT(!madvise(t->neighbour, PAGE_SIZE, MADV_DONTDUMP), "madvise() failed");
-	wait_for_guest(t);
 	TEST_ASSERT(!madvise(t->neighbour, PAGE_SIZE, MADV_DODUMP), "madvise() failed");
 }
 
 static void do_munmap(struct test *t)
 {
 	TEST_ASSERT(!munmap(t->neighbour, PAGE_SIZE), "munmap() failed");
-	wait_for_guest(t);
 	TEST_ASSERT(mmap(t->neighbour, PAGE_SIZE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == t->neighbour,
 		    "mmap() failed");
@@ -172,37 +207,59 @@ static const struct {
 	{ "munmap", do_munmap },
 };
 
-/* Returns the faults that the guest takes because of a change beside its memory. */
-static u64 faults_of(struct test *t, void (*change)(struct test *t))
+/*
+ * Change something that the guest doesn't use. Returns how many SPTEs that zaps, and
+ * the faults that the guest takes to get them back.
+ */
+static struct counts counts_of(struct test *t, const char *name,
+			       void (*change)(struct test *t))
 {
-	u64 faults = vcpu_get_stat(t->vcpu, pf_taken);
+	struct counts c;
 
-	change(t);
 	wait_for_guest(t);
-	return vcpu_get_stat(t->vcpu, pf_taken) - faults;
+	pause_vcpu(t);
+	c.zapped = vm_get_stat(t->vm, pages_4k);
+	c.faults = vcpu_get_stat(t->vcpu, pf_taken);
+	change(t);
+	c.zapped -= vm_get_stat(t->vm, pages_4k);
+	resume_vcpu(t);
+	c.faults = vcpu_get_stat(t->vcpu, pf_taken) - c.faults;
+
+	pr_info("%s: %s() of 4 KiB %s the memslot, beside %lu pages of the guest: %lu SPTEs zapped, %lu faults\n",
+		t->name, name, t->in_slot ? "in" : "outside", (unsigned long)NR_GUEST,
+		(unsigned long)c.zapped, (unsigned long)c.faults);
+	return c;
 }
 
-static void test_small(void)
+/* Returns whether the guest lost anything. */
+static bool small_loses(bool in_slot)
 {
-	struct test t = { .name = "small pages" };
-	u64 faults, sum = 0;
+	struct test t = { .name = "small pages", .in_slot = in_slot };
+	bool loses = false;
+	struct counts c;
 	int i;
 
 	begin(&t);
 	for (i = 0; i < ARRAY_SIZE(changes); i++) {
-		faults = faults_of(&t, changes[i].change);
-		pr_info("%s: %s() of a page beside %lu of the guest: %lu faults\n",
-			t.name, changes[i].name, (unsigned long)NR_GUEST, faults);
-		sum += faults;
+		c = counts_of(&t, changes[i].name, changes[i].change);
+		loses |= c.zapped || c.faults;
 	}
 	end(&t);
-	TEST_ASSERT(!sum, "KVM was told of hugepages that are not there");
+	return loses;
+}
+
+static void test_small(void)
+{
+	bool outside = small_loses(false);
+
+	TEST_ASSERT(!small_loses(true) && !outside,
+		    "KVM was told of hugepages that are not there");
 }
 
 static void test_huge(void)
 {
 	struct test t = { .name = "huge page", .huge = true };
-	u64 faults;
+	struct counts c;
 
 	begin(&t);
 	if (madvise(t.mem, SZ_2M, MADV_COLLAPSE)) {
@@ -210,21 +267,66 @@ static void test_huge(void)
 		end(&t);
 		return;
 	}
-	wait_for_guest(&t);
-	faults = faults_of(&t, do_mprotect);
-	pr_info("%s: mprotect() of a page beside %lu of the guest: %lu faults\n",
-		t.name, (unsigned long)NR_GUEST, faults);
-	TEST_ASSERT(faults, "KVM was not told that a huge page was split");
+	c = counts_of(&t, "mprotect", do_mprotect);
+	TEST_ASSERT(c.zapped && c.faults, "KVM was not told that a huge page was split");
 	end(&t);
+}
+
+/* Returns the number in the file @path, 0 if it can't be read; then writes @text if given. */
+static unsigned long sysfs(const char *path, const char *text)
+{
+	char old[32] = "";
+	int fd;
+
+	fd = open(path, text ? O_RDWR : O_RDONLY);
+	if (fd < 0)
+		return 0;
+	if (read(fd, old, sizeof(old) - 1) < 0 ||
+	    (text && pwrite(fd, text, strlen(text), 0) != strlen(text)))
+		pr_info("%s: %s\n", path, strerror(errno));
+	close(fd);
+	return strtoul(old, NULL, 10);
+}
+
+static const struct {
+	const char *path;
+	const char *fast;
+} khugepaged[] = {
+	{ KHUGEPAGED "scan_sleep_millisecs", "1" },
+	{ KHUGEPAGED "alloc_sleep_millisecs", "1" },
+	{ KHUGEPAGED "pages_to_scan", "4096" },
+};
+
+static unsigned long khugepaged_was[ARRAY_SIZE(khugepaged)];
+
+/* Have khugepaged scan as fast as it can, or as it did before. */
+static void set_khugepaged(bool fast)
+{
+	char text[32];
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(khugepaged); i++) {
+		if (fast) {
+			khugepaged_was[i] = sysfs(khugepaged[i].path, khugepaged[i].fast);
+			continue;
+		}
+		snprintf(text, sizeof(text), "%lu", khugepaged_was[i]);
+		if (khugepaged_was[i])
+			sysfs(khugepaged[i].path, text);
+	}
 }
 
 static void *collapse(void *data)
 {
 	struct test *t = data;
-	unsigned long collapsed = 0;
+	unsigned long collapsed = 0, n;
 
-	while (!READ_ONCE(*t->stop))
+	/* Now and then it is khugepaged's turn. */
+	for (n = 0; !READ_ONCE(*t->stop); n++) {
 		collapsed += !madvise(t->mem, SZ_2M, MADV_COLLAPSE);
+		if (n % 64 == 63)
+			usleep(200000);
+	}
 	return (void *)collapsed;
 }
 
@@ -243,34 +345,51 @@ static void *rewrite(void *data)
 			WRITE_ONCE(*guest_word(t->mem, i), rounds);
 		}
 		WRITE_ONCE(*t->generation, rounds);
+		/* Leave time for a huge page to be made, and mapped by KVM. */
+		usleep(100000);
 	}
 	return (void *)rounds;
 }
 
-/* Huge pages come and go, pages are replaced: the guest has to follow. */
+/*
+ * Huge pages come and go, pages are replaced: the guest has to follow. Where a VMA
+ * ends in the middle there can't be a huge page, so KVM must not map one any more.
+ */
 static void test_stress(void)
 {
-	struct test t = { .name = "stress", .huge = true };
+	struct test t = { .name = "stress", .huge = true, .in_slot = true };
 	time_t until = time(NULL) + stress_seconds;
+	unsigned long splits, huge = 0, by_khugepaged;
 	void *collapsed, *rounds;
 	pthread_t threads[2];
-	unsigned long splits;
+	int i;
 
 	if (!stress_seconds)
 		return;
 	begin(&t);
+	set_khugepaged(true);
+	by_khugepaged = sysfs(KHUGEPAGED "pages_collapsed", NULL);
 	pthread_create(&threads[0], NULL, collapse, &t);
 	pthread_create(&threads[1], NULL, rewrite, &t);
 	for (splits = 0; time(NULL) < until; splits++) {
+		/* Now and then, give a huge page the time to be mapped. */
+		for (i = 0; splits % 4 == 0 && i < 100 && !vm_get_stat(t.vm, pages_2m); i++)
+			usleep(1000);
+		huge += vm_get_stat(t.vm, pages_2m);
 		mprotect(t.neighbour, PAGE_SIZE, PROT_READ);
+		TEST_ASSERT(!vm_get_stat(t.vm, pages_2m),
+			    "KVM still maps a huge page that was split");
 		mprotect(t.neighbour, PAGE_SIZE, PROT_READ | PROT_WRITE);
 	}
 	WRITE_ONCE(*t.stop, 1);
 	pthread_join(threads[0], &collapsed);
 	pthread_join(threads[1], &rounds);
+	by_khugepaged = sysfs(KHUGEPAGED "pages_collapsed", NULL) - by_khugepaged;
+	set_khugepaged(false);
 	end(&t);
-	pr_info("%s: %lu splits, %lu collapses, %lu times written\n", t.name, splits,
-		(unsigned long)collapsed, (unsigned long)rounds);
+	pr_info("%s: %lu splits, of %lu huge SPTEs, %lu times collapsed, %lu times by khugepaged, %lu times written\n",
+		t.name, splits, huge, (unsigned long)collapsed, by_khugepaged,
+		(unsigned long)rounds);
 }
 
 int main(int argc, char *argv[])
@@ -288,8 +407,8 @@ int main(int argc, char *argv[])
 		}
 	}
 
-	test_huge();
 	test_stress();
+	test_huge();
 	test_small();
 	return 0;
 }
