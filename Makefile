@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 # Programs of the tooling.
 programs := run test check series tree refresh mail base kernel deb shell kunit \
 	    bench bench-wall bench-alike bench-dist profile irqsoff will-it-scale race torture \
-	    faults soak upstream-tests
+	    snapshot faults soak upstream-tests
 
 .PHONY: help deps report clean $(programs)
 
@@ -70,11 +70,14 @@ help:
 #:   bare        bare metal, with XEN_PV=y        bare-noxen  without
 #:   xen         PV dom0 on Xen                   kvm-host    KVM host, and a guest of its own
 #:   domU        a PV domU, its dom0 idle         pvh         a PVH one
+#:   bare-numa   bare metal, two nodes
 #:   bare-disk   bare metal, files on ext4        xen-disk    PV dom0 on Xen, files on ext4
 #:
 #: More tests, longer ones
 #:   race            accesses against mprotect(); GUEST=bare|xen TRANSACTIONS=10000000
 #:   torture         random changes of mappings against a model; GUEST=bare|xen SECONDS= SEED=
+#:   snapshot        QEMU's live snapshot and CRIU, of memory that KSM merges meanwhile;
+#:                   KERNEL= of: base series
 #:   faults          break the series on purpose, see tests notice     FAULT=<name>...
 #:   soak            all tests, longer, and failing allocations, CPU hotplug, frozen tasks;
 #:                   CONFIG= of: kasan debug (default: both) kcsan rt up preempt
@@ -101,6 +104,7 @@ kunit: module = guests.kunit
 bench: module = bench.measure
 torture: module = checks.torture
 race: module = checks.race
+snapshot: module = checks.snapshot
 bench-wall: module = bench.wall
 bench-dist: module = bench.dist
 profile: module = bench.by_function

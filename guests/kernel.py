@@ -24,7 +24,7 @@ CONFIG_SETS = {
 	"disk": ("lean", "kunit", "disk"),
 	"debug": ("lean", "kunit", "disk", "debug", "lockdep", "inject"),
 	"noxen": ("lean", "kunit", "noxen"),
-	"upstream": ("lean", "kunit", "upstream"),
+	"upstream": ("lean", "kunit", "upstream", "criu"),
 	"kasan": ("lean", "kunit", "upstream", "disk", "debug", "lockdep", "kasan", "inject"),
 	"kcsan": ("lean", "kunit", "disk", "kcsan"),
 	"rt": ("lean", "kunit", "disk", "rt"),

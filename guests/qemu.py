@@ -95,6 +95,7 @@ class Guest:
 	icount: bool = False
 	svm: bool = False	# let the guest run KVM itself
 	l1tf: bool = False	# a CPU that is open to L1TF; Xen checks its guests' entries
+	vmm: bool = False	# its job runs a guest with a kernel of its own, by KVM
 	accel: str = "auto"
 	host: Host | None = None	# what a guest inside a guest needs around it
 
@@ -126,8 +127,9 @@ class Guest:
 			cpu = L1TF_CPU if self.l1tf else cpu
 			# A guest in a guest: processes crash in either now and then, on
 			# any kernel, unless XSAVE is off; KVM's guest warns of its sizes.
-			cpu += ",-xsave" if self.host else ""
-			cpu += ",+svm,+npt" if self.svm or self.kind in ("kvm", "pvh") else ""
+			cpu += ",-xsave" if self.host or self.vmm else ""
+			svm = self.svm or self.vmm or self.kind in ("kvm", "pvh")
+			cpu += ",+svm,+npt" if svm else ""
 			argv += ["-accel", f"tcg,thread={thread}", "-cpu", cpu]
 		if self.icount:
 			argv += ["-icount", "shift=0,sleep=off"]

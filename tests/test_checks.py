@@ -8,7 +8,7 @@ import unittest.mock
 from pathlib import Path
 
 from bench.kvm import parse_kvm
-from checks import faults, foreign, kcsan, upstream
+from checks import faults, foreign, kcsan, snapshot, spte, upstream
 from common.command import ToolError
 from common.tally import Tally
 
@@ -151,6 +151,64 @@ class KcsanTest(unittest.TestCase):
 					   ((race, "change_pte_range"), (race,), (1, True))):
 			with self.subTest(series=series, base=base):
 				self.assertEqual(self.failures(series, base), want)
+
+
+class SnapshotTest(unittest.TestCase):
+	"""checks.snapshot: what a job says of its snapshot."""
+
+	def test_verdict(self):
+		lines = ["noise", "snapshot: 255 pages merged after", "snapshot: torn"]
+		self.assertEqual(snapshot.verdict(lines), (255, "torn"))
+
+	def test_job_that_says_nothing(self):
+		for lines, reason in ((["snapshot: 9 pages merged"], "does not say"),
+				      (["snapshot: whole"], "no page was merged"),
+				      (["snapshot: 0 pages merged", "snapshot: whole"], "no page")):
+			with self.assertRaisesRegex(AssertionError, reason):
+				snapshot.verdict(lines)
+
+	def test_variables_come_first(self):
+		for name in ("snapshot-qemu.sh", "snapshot-criu.sh"):
+			self.assertTrue(snapshot.job(name, pages=7, append="a b").startswith(
+				'pages="7"\nappend="a b"\n#!/bin/sh\n'))
+
+	def test_wrong_kernel_is_a_failure(self):
+		class Machine:
+			"""A guest whose snapshot is whole."""
+
+			lines, log = ["snapshot: 9 pages merged", "snapshot: whole"], "the.log"
+
+			def run(self, *_, **__):
+				"""Return self as the result."""
+				return self
+
+			def require(self):
+				"""Return self: it was ok."""
+				return self
+
+		def made_machine(_kernel, _name):
+			return Machine()
+
+		tally = Tally()
+		with unittest.mock.patch.object(snapshot, "PROGRAMS",
+					{"it": ("it", made_machine)}), \
+		     unittest.mock.patch("sys.__stdout__", io.StringIO()), \
+		     contextlib.redirect_stdout(io.StringIO()):
+			snapshot.check_snapshot(tally)
+		self.assertEqual(tally.failures,
+				 ["snapshot by it, KSM at work, base: torn"])
+
+
+class SplitStressTest(unittest.TestCase):
+	"""checks.spte: whether a stress of splits had huge pages to split."""
+
+	def test_stress(self):
+		line = ("stress: {} splits, of {} huge SPTEs, 9 times collapsed, "
+			"{} times by khugepaged, 3 times written")
+		self.assertTrue(spte.split_stress([line.format(5, 2, 1)]))
+		for counts in ((0, 2, 1), (5, 0, 1), (5, 2, 0)):
+			self.assertFalse(spte.split_stress([line.format(*counts)]))
+		self.assertFalse(spte.split_stress([]))
 
 
 class UpstreamTest(unittest.TestCase):
