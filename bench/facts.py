@@ -12,7 +12,7 @@ from guests.qemu import qemu_binary
 from guests.xen import hypervisor
 from series.worktree import git
 
-CONFIGS = ("lean", "kunit", "noxen", "disk")	# fragments of the kernels measured
+CONFIGS = ("lean", "kunit", "noxen", "disk", "debug", "upstream", "criu")
 
 
 def processor() -> str:

@@ -51,7 +51,8 @@ def machine(kernel: str, place: Place, log: str, job: str, programs: Iterable[St
 	the guest. Mappings land where they always do, because it changes what fork and exec
 	cost. A kernel of Debian's comes to rest first: it works in the background after boot.
 	"""
-	options["append"] = f"norandmaps {options.get('append', '')}".strip()
+	options["append"] = " ".join(filter(None, ("norandmaps", place.append,
+						   options.get("append"))))
 	if kernel not in debian.KERNELS:
 		return guest(place.kind, kernel, log, job, config=place.config, programs=programs,
 			     files=files, build_it=False, **options)

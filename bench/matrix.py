@@ -34,6 +34,7 @@ COSTS: tuple[CostRow, ...] = (
 	("remap", "file-shared-dirty", SOME),
 	("uffd_wp", "anon-4k", SOME),
 	("ksm_merge", "anon-4k", "512,4096"),
+	("ksm_merge", "uffd-wp", "512,4096"),
 	("page_fault", "anon-4k", "512,4096"),
 	("page_fault", "file-read", "512,4096"),
 	("page_fault", "cow-file", "512,4096"),
@@ -44,6 +45,7 @@ FILE_COSTS: tuple[CostRow, ...] = (
 	("mprotect", "file-64k", "16,512,4096"),
 	("mprotect", "file-2m", "512,4096"),
 )
+NUMA_COSTS: tuple[CostRow, ...] = (("numa_scan", "anon-4k", "512,4096"),)
 # Mounts the image that programs.py makes; nothing is written back while we measure.
 EXT4_SETUP = ("echo 0 > /proc/sys/vm/dirty_writeback_centisecs", "mkdir -p /mnt",
 	      "cat /ext4.img > /dev/ram0 || exit 1", "mount -t ext4 /dev/ram0 /mnt || exit 1")
@@ -54,8 +56,9 @@ class Place:
 	"""What results call "guest": which @kind of machine boots a kernel of which @config.
 
 	@setup are lines of shell that run first, @perf, @costs and @workload (programs that
-	live on mprotect) what is measured. A topic alone is measured here if it has files
-	below one of the directories @topics; "" is above all of them.
+	live on mprotect) what is measured. @append goes to the kernel's command line. A topic
+	alone is measured here if it has files below one of the directories @topics; "" is above
+	all of them.
 	"""
 	kind: str
 	config: str
@@ -64,6 +67,7 @@ class Place:
 	costs: tuple[CostRow, ...] = COSTS
 	setup: tuple[str, ...] = ()
 	workload: bool = False
+	append: str = ""
 	topics: tuple[str, ...] = ()
 
 
@@ -76,6 +80,8 @@ PLACES = {
 	"pvh": Place("pvh", "lean", "Xen PVH domU", DOMU, ()),
 	KVM_HOST: Place("bare", "lean", "KVM host and guest", (), (),
 			topics=("arch/x86/kvm/", "virt/kvm/")),
+	"bare-numa": Place("bare", "upstream", "bare metal, two nodes", (), NUMA_COSTS,
+			   append="numa=fake=2"),
 	"bare-disk": Place("bare", "disk", "bare metal, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
 	"xen-disk": Place("xen", "disk", "Xen PV dom0, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
 }

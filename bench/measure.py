@@ -19,6 +19,7 @@ from bench.by_function import EVERYDAY, profile, results as profile_results, wri
 from bench.facts import facts
 from bench.insn_profile import Profiled
 from bench.kvm import measure_kvm
+from bench.notify import CONFIGS as NOTIFY_CONFIGS, measure_notify
 from bench.programs import costs_program, ext4_image, program, workload_program
 from bench.steps import Steps
 from common.command import EXIT_GUEST, ToolError, build_dir, main, replaced, say
@@ -120,13 +121,19 @@ def add_steps(steps: Steps[list[Result]], chosen: dict[str, matrix.Place], names
 		return [] if kernel in lost else function(kernel, *args)
 
 	pairs = [(k, n, p) for n, p in chosen.items() for k in names if kernels.runs_in(k, n)]
-	for kernel, config in dict.fromkeys((k, p.config) for k, _, p in pairs):
+	notified = [k for k, n, _ in pairs if n == matrix.KVM_HOST and k in KERNELS and not short]
+	builds = [(k, p.config) for k, _, p in pairs]
+	builds += [(k, config) for k in notified for config in NOTIFY_CONFIGS]
+	for kernel, config in dict.fromkeys(builds):
 		steps.add(f"build {kernel} {config}", partial(prepare, kernel, config))
 	for kernel, name, _ in pairs:
 		if name == matrix.KVM_HOST:
 			if not short:
 				steps.add(f"{kernel} {name}",
 					  partial(measure_kvm, kernel, build_it=False))
+			if kernel in notified:
+				steps.add(f"{kernel} {name} notify",
+					  partial(measure_notify, kernel, build_it=False))
 			continue
 		only = (matrix.SHORT, ()) if short else ()
 		steps.add(f"{kernel} {name}", partial(unless_lost, measure, kernel, name, *only))

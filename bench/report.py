@@ -55,9 +55,9 @@ def write(directory: Path | None = None) -> str:
 
 
 def together(old: list[Result], new: list[Result]) -> list[Result]:
-	"""Return @new, and of @old the results of other kernels and places."""
-	measured = {(r.kernel, r.guest) for r in new}
-	return [r for r in old if (r.kernel, r.guest) not in measured] + new
+	"""Return @new, and of @old the results of other kernels, places and benchmarks."""
+	measured = {(r.kernel, r.guest, r.bench) for r in new}
+	return [r for r in old if (r.kernel, r.guest, r.bench) not in measured] + new
 
 
 def keep_results(directory: Path, kept: Path) -> None:
@@ -68,7 +68,10 @@ def keep_results(directory: Path, kept: Path) -> None:
 	new, facts = load_results(directory / "results.json"), load(directory / "facts.json", {})
 	old = load_results(kept / "results.json") if (kept / "results.json").is_file() else []
 	results = together(old, new)
-	earlier = sorted({f"{r.kernel} in {r.guest}" for r in results[:len(results) - len(new)]})
+	places = {(r.kernel, r.guest) for r in new}
+	earlier = sorted({f"{r.kernel} in {r.guest}" +
+			  (f" ({r.bench})" if (r.kernel, r.guest) in places else "")
+			  for r in results[:len(results) - len(new)]})
 	if earlier:
 		facts = {**facts, "from an earlier run": ", ".join(earlier)}
 	with replaced(kept / "results.json") as tmp:

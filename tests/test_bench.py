@@ -7,10 +7,11 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from bench import (alike, by_function, debian, everyday, insn_profile, irqsoff, kernels, matrix,
-		   measure, noise, page, plot, programs, report, table, wall, will_it_scale)
+		   measure, noise, notify, page, plot, programs, report, table, wall, will_it_scale)
 from bench.steps import Steps, clock
 from common.command import EXIT_FETCH, EXIT_GUEST, EXIT_USAGE, ROOT, ToolError, run
 from common.result import Result, Row, dump, load, parse
@@ -427,6 +428,71 @@ class Everyday(BenchCase):
 		self.assertEqual(run(["bash", path], check=False).returncode, 1)
 
 
+SPLITS = """\
+huge page: mprotect() of 4 KiB outside {}: 256 SPTEs zapped, 255 faults
+small pages: mprotect() of 4 KiB outside {}: 3 SPTEs zapped, 2 faults
+small pages: munmap() of 4 KiB in {}: 0 SPTEs zapped, 0 faults
+stress: 9 splits
+""".replace("{}", "the memslot, beside 256 pages of the guest")
+HINTS = """\
+shared by fork: 256 pages, scanned 5 times: 1280 faults
+plain: 256 pages, scanned 6 times: 1536 faults
+"""
+
+
+class Notify(BenchCase):
+	"""What a guest loses, from what the selftests print."""
+
+	def test_lines(self):
+		self.assertEqual(notify.parse_notify((SPLITS + HINTS).splitlines()), [
+			("mprotect-huge", 256, "sptes_zapped", 256),
+			("mprotect-huge", 256, "page_faults", 255),
+			("mprotect-outside", 256, "sptes_zapped", 3),
+			("mprotect-outside", 256, "page_faults", 2),
+			("munmap-in", 256, "sptes_zapped", 0),
+			("munmap-in", 256, "page_faults", 0),
+			("numa-shared", 256, "page_faults_per_scan", 256),
+			("numa-plain", 256, "page_faults_per_scan", 256),
+		])
+
+	def test_programs_print_such_lines(self):
+		source = ROOT / "tools" / "testing" / "selftests" / "kvm"
+		splits = (source / "x86" / "split_notify_test.c").read_text()
+		self.assertIn('"%s: %s() of 4 KiB %s the memslot, beside %lu pages of the guest: '
+			      '%lu SPTEs zapped, %lu faults\\n"', splits)
+		hints = (source / "x86" / "numa_hint_test.c").read_text()
+		self.assertIn('"%s: %d pages, scanned %ld times: %ld faults\\n"', hints)
+		self.assertEqual(notify.PROGRAMS[1].cases, len(re.findall(r"= faults_of\(", hints)))
+
+	def test_runs_are_summed_up(self):
+		figures = [("numa-plain", 256, "page_faults_per_scan", n) for n in (3, 1, 8)]
+		self.assertEqual(notify.summed_up(figures, "base"), [
+			Result("base", "kvm-host", "notify", "numa-plain", 256,
+			       "page_faults_per_scan", 3, 1, 8, 3)])
+
+	def test_case_that_was_not_counted_is_an_error(self):
+		class Machine:
+			"""Ends well, and has counted everything but once."""
+
+			def run(self, *_, **__):
+				"""Return self as the result."""
+				return self
+
+			def require(self):
+				"""Return self: it was ok."""
+				return self
+
+			log = "the.log"
+			lines = SPLITS.splitlines() * (notify.RUNS - 1)
+
+		for name, value in (("guest", lambda *_, **__: Machine()),
+				    ("selftest", lambda *names: ROOT / names[1])):
+			self.addCleanup(setattr, notify, name, getattr(notify, name))
+			setattr(notify, name, value)
+		self.fails(EXIT_GUEST, "split_notify_test has counted 0 of 7 cases 3 times: "
+			   "see the.log", notify.measure_notify, "base")
+
+
 class WillItScale(BenchCase):
 	"""The tree that others wrote."""
 
@@ -567,6 +633,17 @@ class Report(BenchCase):
 		self.assertEqual(load(kept / "results.json"), [*old[:2], result("series", 0.5)])
 		self.assertRegex((kept / "report.txt").read_text(),
 				 r"(?m)^from an earlier run: +base in bare, base in xen$")
+
+	def test_a_benchmark_by_itself_keeps_the_others(self):
+		kept = self.tmp / "kept"
+		kept.mkdir()
+		other = replace(result("base", 9.0), bench="fork")
+		(kept / "results.json").write_text(dump([other, result("base", 2.0)]))
+		(self.tmp / "results.json").write_text(dump([result("base", 1.0)]))
+		report.keep(self.tmp, kept)
+		self.assertEqual(load(kept / "results.json"), [other, result("base", 1.0)])
+		self.assertRegex((kept / "report.txt").read_text(),
+				 r"(?m)^from an earlier run: +base in bare \(fork\)$")
 
 
 INTERRUPTED = """

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Costs beside those that mprotect_perf measures: mprotect() of more kinds of
- * large folios, what programs use in place of mprotect(), KSM and page faults.
+ * large folios, what programs use in place of mprotect(), KSM, NUMA balancing's scan
+ * and page faults.
  *
  *   page_costs BENCH CASE PAGES [folder]
  *
@@ -21,6 +22,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -48,6 +50,7 @@
 #define PAGE		4096UL
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define KSM		"/sys/kernel/mm/ksm/"
+#define SCHED		"/sys/kernel/debug/sched/numa_balancing/"
 #define COMPOUND	(3ULL << 15)	/* head or tail, in /proc/kpageflags */
 
 struct row {
@@ -304,6 +307,29 @@ static void uffd_registered(size_t len)
 		die("UFFDIO_REGISTER");
 }
 
+static void *idle(void *unused)
+{
+	while (pause() < 0)
+		;
+	return unused;
+}
+
+/* Memory of a process with two threads: what a node has of a single one is not hinted. */
+static void anon_4k_threads(size_t len)
+{
+	pthread_t thread;
+
+	anon_4k(len);
+	if (access("/sys/devices/system/node/node1", F_OK) ||
+	    !set("/proc/sys/kernel/numa_balancing", "1"))
+		skip("no NUMA balancing in this kernel, or a single node");
+	if (!set(SCHED "scan_size_mb", "65536") || !set(SCHED "scan_delay_ms", "10") ||
+	    !set(SCHED "scan_period_min_ms", "20") || !set(SCHED "scan_period_max_ms", "20"))
+		die(SCHED);
+	if (pthread_create(&thread, NULL, idle, NULL))
+		die("pthread_create");
+}
+
 /* ---- what is timed ---- */
 
 static void toggle_mprotect(size_t len)
@@ -321,18 +347,21 @@ static void toggle_remap(size_t len)
 		die("mmap");
 }
 
-static void toggle_uffd(size_t len)
+static void protect_uffd(size_t len, bool on)
 {
 	struct uffdio_writeprotect wp = {
 		.range = { .start = (uintptr_t)mem, .len = len },
-		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+		.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
 	};
 
 	if (ioctl(uffd, UFFDIO_WRITEPROTECT, &wp))
 		die("UFFDIO_WRITEPROTECT");
-	wp.mode = 0;
-	if (ioctl(uffd, UFFDIO_WRITEPROTECT, &wp))
-		die("UFFDIO_WRITEPROTECT");
+}
+
+static void toggle_uffd(size_t len)
+{
+	protect_uffd(len, true);
+	protect_uffd(len, false);
 }
 
 static pid_t ksmd(void)
@@ -380,6 +409,8 @@ static double measure_ksm(size_t len)
 		*(unsigned long *)(mem + i) = i % (len / 2) + 1;
 	if (madvise(mem, len, MADV_MERGEABLE))
 		die("MADV_MERGEABLE");
+	if (uffd >= 0)
+		protect_uffd(len, true);
 	scans = get(KSM "full_scans");
 	start = clock_ns(clock);
 	set(KSM "run", "1");
@@ -387,6 +418,8 @@ static double measure_ksm(size_t len)
 		usleep(10000);
 	end = clock_ns(clock);
 	sharing = get(KSM "pages_sharing");
+	if (uffd >= 0)
+		protect_uffd(len, false);
 	set(KSM "run", "2");
 	errno = 0;
 	if (sharing != len / PAGE / 2)
@@ -414,6 +447,51 @@ static double measure_writes(size_t len)
 	for (i = 0; i < len; i += PAGE)
 		*(volatile unsigned long *)(mem + i) = i + 1;
 	return (double)(clock_ns(CLOCK_MONOTONIC) - start) / (len / PAGE);
+}
+
+/* How many ptes the kernel has made NUMA hints. */
+static unsigned long hints(void)
+{
+	FILE *f = fopen("/proc/vmstat", "r");
+	unsigned long n = 0;
+	char line[80];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "numa_pte_updates %lu", &n) == 1)
+			break;
+	if (!f)
+		die("/proc/vmstat");
+	fclose(f);
+	return n;
+}
+
+/*
+ * The kernel scans our memory in our own time, on the way back to user space: it is
+ * the longest that we are gone, the faults that follow not counted.
+ */
+static double measure_numa_scan(size_t len)
+{
+	uint64_t now, last, longest, until;
+	unsigned long before;
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		measure_writes(len);	/* no hints are left */
+		before = hints();
+		longest = 0;
+		last = clock_ns(CLOCK_MONOTONIC);
+		until = last + 50 * 1000 * 1000;
+		while (last < until) {
+			now = clock_ns(CLOCK_MONOTONIC);
+			if (now - last > longest)
+				longest = now - last;
+			last = now;
+		}
+		if (hints() - before >= len / PAGE)
+			return (double)longest / (len / PAGE);
+	}
+	errno = 0;
+	die("NUMA balancing does not scan");
 }
 
 /* The page tables stay for the whole VMA: each run faults pages in, one by one. */
@@ -477,6 +555,8 @@ static const struct row rows[] = {
 	{ "remap", "file-shared-dirty", file_shared_dirty, toggle_remap, NULL },
 	{ "uffd_wp", "anon-4k", uffd_registered, toggle_uffd, NULL },
 	{ "ksm_merge", "anon-4k", anon_4k, NULL, measure_ksm },
+	{ "ksm_merge", "uffd-wp", uffd_registered, NULL, measure_ksm },
+	{ "numa_scan", "anon-4k", anon_4k_threads, NULL, measure_numa_scan },
 	{ "page_fault", "anon-4k", anon_4k, NULL, measure_first_touch },
 	{ "page_fault", "file-read", file_shared_dirty, NULL, measure_file_reads },
 	{ "page_fault", "cow-file", file_shared_dirty, NULL, measure_file_cow },
