@@ -72,6 +72,7 @@ UNKNOWN = (
 	("faults", "FAULT", "nope", "known are"),
 	("soak", "CONFIG", "lean", "known are kasan debug"),
 	("race", "CONFIG", "lean", "known are disk"),
+	("snapshot", "KERNEL", "topic1", "known are base series"),
 	("mail", "TOPIC", "9-none", "known are 1-xen-lazy-mmu"),
 	("deb", "DEB_CONFIG", "/no/such", "is not a file"),
 	("test", "SMP", "abc", "is not a positive number"),

@@ -109,7 +109,7 @@ before=$(generation /tmp/first)
 echo 1 > $KSM/run
 wait_for 60 has_merged
 sharing=$(cat $KSM/pages_sharing)
-wait_for 200 has_generation /tmp/first $((before + 1))
+wait_for 300 has_generation /tmp/first $((before + 1))
 : > /tmp/fast
 wait_for 300 has_said '"status": "completed"' /tmp/qmp.log
 wait $reader
