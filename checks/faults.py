@@ -99,8 +99,8 @@ def parse(path: Path) -> Fault:
 	if not fault.title or not fault.files():
 		raise ToolError(f"{path} needs a 'Title' and, after '---', a diff")
 	for test in fault.tests:
-		if test.kind not in KINDS or test.ends not in ENDS or test.on not in PLACES \
-		   or not test.words or not test.says or not test.cpus:
+		known = test.kind in KINDS and test.ends in ENDS and test.on in PLACES
+		if not known or not test.words or not test.says or not test.cpus:
 			raise ToolError(f"{path}: a test needs one of {' '.join(KINDS)} and what "
 					f"to run, Says, Ends with one of {' '.join(ENDS)}, On with "
 					f"one of {' '.join(PLACES)}, and CPUs a number")
