@@ -35,19 +35,17 @@ bool change_pte_has_stats(struct kvm_vm *vm)
 
 static void alloc_mem(struct change_pte_test *t)
 {
-	/*
-	 * The memory has one more page than the guest, and is aligned.  If it is
-	 * aligned and always advised as a whole, its VMA doesn't get split later,
-	 * which would zap SPTEs on either side (see split_huge_pmd_address()).
-	 */
-	t->mem_size = align_up((t->nr_pages + 1) * PAGE_SIZE, SZ_2M);
-	t->map_size = t->mem_size + SZ_2M;
+	/* One more page than the guest has; a hugepage has to be aligned. */
+	const size_t align = t->huge ? SZ_2M : PAGE_SIZE;
+
+	t->mem_size = align_up((t->nr_pages + 1) * PAGE_SIZE, align);
+	t->map_size = t->mem_size + (t->huge ? SZ_2M : 0);
 	if (t->file)
 		t->fd = kvm_memfd_alloc(t->map_size, false);
 	t->map = kvm_mmap(t->map_size, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_NORESERVE |
 			  (t->file ? 0 : MAP_ANONYMOUS), t->fd);
-	t->mem = align_ptr_up(t->map, SZ_2M);
+	t->mem = align_ptr_up(t->map, align);
 	/* This fails without CONFIG_TRANSPARENT_HUGEPAGE, which does no harm. */
 	madvise(t->mem, t->mem_size, t->huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
