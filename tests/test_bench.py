@@ -470,6 +470,17 @@ class Notify(BenchCase):
 			Result("base", "kvm-host", "notify", "numa-plain", 256,
 			       "page_faults_per_scan", 3, 1, 8, 3)])
 
+	def test_base_and_series_are_counted_in_the_place_of_kvm(self):
+		def titles(*names, short=False):
+			steps = Steps("x")
+			measure.add_steps(steps, matrix.places([matrix.KVM_HOST]), names, short)
+			return [title for title, _ in steps.todo]
+
+		self.assertEqual(titles("base", "topic8"), [
+			"build base lean", "build topic8 lean", "build base debug",
+			"base kvm-host", "base kvm-host notify", "topic8 kvm-host"])
+		self.assertEqual(titles("base", short=True), ["build base lean"])
+
 	def test_case_that_was_not_counted_is_an_error(self):
 		class Machine:
 			"""Ends well, and has counted everything but once."""
