@@ -15,6 +15,7 @@
 set -eu
 
 here=$(dirname "$0")
+programs=${PROGRAMS-"mprotect_perf mprotect_workload"}
 options='^(mitigations|spectre|pti|nopti|retbleed|transparent_hugepage|xen|dom0|kvm|idle|nosmt|isolcpus|nohz)'
 
 die()
@@ -141,13 +142,15 @@ facts > "$result.new"
 round=1
 while [ "$round" -le "$rounds" ]; do
 	echo "round $round of $rounds" >&2
-	for program in mprotect_perf mprotect_workload; do
+	for program in $programs; do
 		measure "$program" '^not ok'
 	done
 	round=$((round + 1))
 done
-echo "races" >&2
-measure modify_prot_race '^(not )?ok'
+if [ "${RACES-1}" = 1 ]; then
+	echo "races" >&2
+	measure modify_prot_race '^(not )?ok'
+fi
 summary < "$raw" >> "$result.new" || die "the benchmark printed no result"
 mv "$result.new" "$result"
 cat "$result"

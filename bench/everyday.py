@@ -48,16 +48,16 @@ CASES = {
 TIMED = f"""
 measure()	# case, rounds, command
 {{
-	local values=() run i start
+	local values=() run i start runs=${{RUNS:-{RUNS}}}
 	eval "$3" || exit 1
-	for ((run = 0; run < {RUNS}; run++)); do
+	for ((run = 0; run < runs; run++)); do
 		start=${{EPOCHREALTIME/./}}
 		for ((i = 0; i < $2; i++)); do eval "$3"; done
 		values+=($(((${{EPOCHREALTIME/./}} - start) * 1000 / $2)))
 	done
 	values=($(printf '%s\\n' "${{values[@]}}" | sort -n))
-	echo "# result bench={BENCH} case=$1 pages=1 threads=1 metric=ns_per_round runs={RUNS}" \\
-	     "median=${{values[{RUNS // 2}]}} min=${{values[0]}} max=${{values[{RUNS - 1}]}}"
+	echo "# result bench={BENCH} case=$1 pages=1 threads=1 metric=ns_per_round runs=$runs" \\
+	     "median=${{values[runs / 2]}} min=${{values[0]}} max=${{values[runs - 1]}}"
 }}
 """
 EXECUTED = re.compile(rb"^Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/|"
@@ -96,16 +96,20 @@ def files(text: str, name: str) -> list[FilePair]:
 		(PREPROCESSED, preprocessed()), ("/everyday", script(name, text))]
 
 
+def timed() -> str:
+	"""Return the bash script that times each case; RUNS= may say how often."""
+	return TIMED + "".join(f"measure {case} {item.rounds} {shlex.quote(item.command)}\n"
+			       for case, item in CASES.items())
+
+
 def measure(kernel: str, name: str) -> list[Result]:
 	"""Return what a round of each case costs on @kernel, prepared before, in the place @name.
 
 	Raises ToolError if the guest did not end well.
 	"""
-	text = TIMED + "".join(f"measure {case} {item.rounds} {shlex.quote(item.command)}\n"
-			       for case, item in CASES.items())
 	log = f"everyday-{kernel}-{name}"
 	machine = kernels.machine(kernel, matrix.places([name])[name], log,
-				  "/bin/bash /everyday || exit 1\n", files=files(text, log),
+				  "/bin/bash /everyday || exit 1\n", files=files(timed(), log),
 				  icount=True, smp=1)
 	return kernels.measured(machine, log, kernel, name, TIMEOUT, len(CASES))
 

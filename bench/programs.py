@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """The programs that the benchmark runs in guests, and the files that they need."""
+from collections.abc import Sequence
 from pathlib import Path
 
 from common.command import ROOT, build_dir, replaced, run
@@ -9,15 +10,22 @@ from guests.kernel import source
 PROGRAM = "tools/testing/selftests/mm/mprotect_perf.c"
 WORKLOAD = "tools/testing/selftests/mm/mprotect_workload.c"
 UUID = "00000000-0000-4000-8000-00000000000{}"
+TSC_CLOCK = "guests/programs/tsc_clock.h"
 TIMED_RUNS = "tools/testing/selftests/mm/timed_runs.h"		# how the first and page_costs time
 
 
-def program() -> Path:
-	"""Return the static benchmark program, compiled from the payload."""
+def program(name: str = "mprotect_perf", flags: Sequence[str] = ()) -> Path:
+	"""Return the static benchmark program as @name, compiled from the payload with @flags."""
 	linux = source("series")
-	return compile_static(ROOT / PROGRAM, "mprotect_perf", "-pthread",
+	return compile_static(ROOT / PROGRAM, name, "-pthread", *flags,
 			      f"-I{linux}/tools/testing/selftests", f"-I{linux}/tools/include",
-			      f"-I{linux}/usr/include", headers=(ROOT / TIMED_RUNS,))
+			      f"-I{linux}/usr/include",
+			      headers=(ROOT / TIMED_RUNS, ROOT / TSC_CLOCK))
+
+
+def tsc_program() -> Path:
+	"""Return that program with ticks of the TSC in the place of nanoseconds."""
+	return program("mprotect_perf_tsc", ["-include", str(ROOT / TSC_CLOCK)])
 
 
 def workload_program() -> Path:
