@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 # Programs of the tooling.
 programs := run test check series tree refresh mail base kernel deb shell kunit \
 	    bench bench-wall bench-alike bench-dist profile irqsoff will-it-scale race torture \
-	    snapshot faults soak upstream-tests
+	    snapshot faults soak upstream-tests stick stick-report
 
 .PHONY: help deps report clean $(programs)
 
@@ -66,6 +66,11 @@ help:
 #:             KEEP=1 also takes them into bench/results/ and bench/breakdown.txt
 #:   bench-dist  build/modify-prot-bench.tar.gz: static programs and run.sh, for real machines
 #:
+#: Real machines
+#:   stick     build/modify-prot.img: boots from a USB stick, BIOS or UEFI, and measures base
+#:             and series, bare and under Xen; bench/STICK.md     MINUTES=10 ROUNDS=5
+#:   stick-report  what sticks wrote, beside each other; FILE="<RESULT.TXT> ..."
+#:
 #: Places of the benchmark: GUEST= of bench, bench-wall and profile
 #:   bare        bare metal, with XEN_PV=y        bare-noxen  without
 #:   xen         PV dom0 on Xen                   kvm-host    KVM host, and a guest of its own
@@ -111,6 +116,8 @@ profile: module = bench.by_function
 will-it-scale: module = bench.will_it_scale
 bench-alike: module = bench.alike
 irqsoff: module = bench.irqsoff
+stick: module = bench.stick
+stick-report: module = bench.stick_report
 run: module = checks.overview
 test: module = checks.suite
 faults: module = checks.faults

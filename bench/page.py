@@ -185,10 +185,11 @@ def wall_table(wall: Sequence[Comparison]) -> str:
 
 
 def page(results: list[Result], facts: dict[str, str], profiles: Sequence[Profiled] = (),
-	 wall: Sequence[Comparison] = ()) -> str:
+	 wall: Sequence[Comparison] = (), machines: str = "") -> str:
 	"""Return the whole page as text.
 
-	@profiles is what profile.json holds, @wall what wall.json does.
+	@profiles is what profile.json holds, @wall what wall.json does, @machines the text of
+	sticks.txt.
 	"""
 	bad = worse(results)
 	parts = [f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -215,6 +216,9 @@ def page(results: list[Result], facts: dict[str, str], profiles: Sequence[Profil
 			  "machine's clock, boots of base and series in turn: median (least to "
 			  "most); p of a two-sided Mann-Whitney test, a change is what has p < "
 			  f"{ALPHA}.</p>", wall_table(wall)]
+	if machines:
+		parts.append("<h2>Real machines</h2><pre class=\"scroll\">"
+			     f"{html.escape(machines)}</pre>")
 	parts.append(f"<h2>Worse than base by more than {100 * (NOISE - 1):.0f} %</h2>")
 	parts.append(html_table(["guest", "bench", "case", "pages", "base", "series", "change"],
 				[[title(r.guest), r.bench, r.case, r.pages, number(b), number(s),

@@ -46,11 +46,13 @@ def write(directory: Path | None = None) -> str:
 	facts = load(directory / "facts.json", {})
 	profiles = load(directory / "profile.json", [])
 	wall = load(directory / "wall.json", [])
-	report = text(results, facts)
+	sticks = directory / "sticks.txt"
+	machines = sticks.read_text() if sticks.is_file() else ""
+	report = text(results, facts) + (f"\n{machines}" if machines else "")
 	with replaced(directory / "report.txt") as tmp:
 		tmp.write_text(report)
 	with replaced(directory / "report.html") as tmp:
-		tmp.write_text(page(results, facts, profiles, wall))
+		tmp.write_text(page(results, facts, profiles, wall, machines))
 	return report
 
 

@@ -80,7 +80,7 @@ def lint() -> Iterator[Verdict]:
 	done = run(["series/deps", "--help"], cwd=ROOT, check=False)
 	yield "series/deps --help", done.returncode == 0 and "Usage:" in done.stdout, done.stderr
 	others = tracked(":!patches/", ":!MAINTAINERS", ":!*.sha256", ":!*.json", ":!*.txt",
-			 ":!*.html", ":!mm/tests/.kunitconfig")
+			 ":!*.html", ":!*.png", ":!mm/tests/.kunitconfig")
 	bare = [n for n in others
 		if "SPDX-License-Identifier:" not in (ROOT / n).read_text(errors="replace")[:400]]
 	yield "every file has an SPDX line", not bare, " ".join(bare)

@@ -18,6 +18,7 @@ from gates.boot import boot_gate
 from gates.compile import Outcome, each_patch, whole_directories, whole_series
 from gates.kunit_elsewhere import ARCHS, kunit_gate
 from gates.lint import lint
+from gates.stick_boot import stick_gate
 from gates.targets import ALLMOD, TARGETS, Target
 from gates.typed_figures import figures
 from gates.verdict import Gate, Verdict
@@ -71,6 +72,7 @@ GATES: dict[str, Gate] = {
 	   for target in (*TARGETS.values(), ALLMOD) if target.directories},
 	**{f"boot-{topic.partition('-')[0]}": boot_gate(topic) for topic in patches.topics()},
 	**{f"kunit-{name}": kunit_gate(name) for name in ARCHS},
+	"stick": stick_gate,
 }
 
 

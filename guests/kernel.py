@@ -23,6 +23,7 @@ CONFIG_SETS = {
 	"lean": ("lean", "kunit"),
 	"disk": ("lean", "kunit", "disk"),
 	"debug": ("lean", "kunit", "disk", "debug", "lockdep", "inject"),
+	"stick": ("lean", "kunit", "disk", "stick"),
 	"noxen": ("lean", "kunit", "noxen"),
 	"upstream": ("lean", "kunit", "upstream", "criu"),
 	"kasan": ("lean", "kunit", "upstream", "disk", "debug", "lockdep", "kasan", "inject"),

@@ -48,6 +48,7 @@ BAD = {
 	"FORCE": ("yes", "neither 0 nor 1"),
 	"GATE": ("a;b", "is not a list of names"),
 	"FAULT": ("*", "is not a list of names"),
+	"FILE": ("*", "is not a list of names"),
 	"MINUTES": ("1.5", "is not a positive number"),
 	"SECONDS": ("x", "is not a positive number"),
 	"SEED": ("x", "is not a positive number"),
