@@ -97,11 +97,11 @@ def judge(found: Machine) -> Iterator[Verdict]:
 		told = {what: texts[0] for what, texts in found.runs.get(name, {}).items()}
 		kunit = KUNIT.match(told.get("KUnit", ""))
 		passed, failed = map(int, kunit.groups()) if kunit else (0, 0)
-		good = passed + failed and (not failed or name in KNOWN)
-		yield f"{name}: KUnit", bool(good), told.get("KUnit", "no result")
+		good = passed + failed > 0 and (not failed or name in KNOWN)
+		yield f"{name}: KUnit", good, told.get("KUnit", "no result")
 		races = RACES.match(told.get("races", ""))
-		good = races and int(races[1]) > 0 and not int(races[2])
-		yield f"{name}: no lost bit", bool(good), told.get("races", "no result")
+		good = bool(races and int(races[1]) > 0 and not int(races[2]))
+		yield f"{name}: no lost bit", good, told.get("races", "no result")
 	for place in ("bare", "xen"):
 		wanted = {("mprotect", "ns_per_pte"), ("mprotect", "tsc_ticks_per_pte"),
 			  ("fork", "ns_per_pte"), ("everyday", "ns_per_round")}

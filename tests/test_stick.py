@@ -155,8 +155,8 @@ class Job(FakeCase):
 	def test_one_round_has_no_star(self):
 		for name, value in (("base-bare", 100), ("series-bare", 50)):
 			path = self.tmp / "results" / f"{name}.txt"
-			path.write_text(RUN.format(name=name, kunit="", lost=0) + HEAD + "\n"
-					+ ROW.format("bare", "ns_per_pte", value, value, value) + "\n")
+			row = ROW.format("bare", "ns_per_pte", value, value, value)
+			path.write_text(f"{RUN.format(name=name, kunit='', lost=0)}{HEAD}\n{row}\n")
 		self.assertEqual({pair.apart for pair in self.reported().rows.values()}, {False})
 
 	def test_short_form_fits_on_a_screen(self):
