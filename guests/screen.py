@@ -101,13 +101,15 @@ class Machine:
 	def wait_for(self, wanted: str, seconds: float) -> str:
 		"""Read the serial line until it says @wanted; return what it said before.
 
-		"" is the machine's end. @seconds are of CPU time, see Limits. Raises ToolError if
-		it takes longer, or if the machine ends.
+		"" is the machine's end. @seconds are of CPU time from now on, see Limits. Raises
+		ToolError if it takes longer, or if the machine ends.
 		"""
-		limits = Limits(seconds)
+		limits, start = Limits(seconds), Use.of(self.proc.pid)
 		assert self.proc.stdout
 		while not wanted or wanted not in self.text:
-			if late := limits.exceeded(Use.of(self.proc.pid)):
+			use = Use.of(self.proc.pid)
+			use = Use(use.had - start.had, use.wanted - start.wanted)
+			if late := limits.exceeded(use):
 				raise ToolError(f"'{wanted or 'power off'}' did not come, {late}: "
 						f"see {self.log}", EXIT_HANG)
 			if not select.select([self.proc.stdout], [], [], LOOK_EVERY)[0]:
