@@ -838,6 +838,19 @@ static const struct test {
 	{ "vdso", test_vdso },
 };
 
+/*
+ * Leave no page of the guest's code to be used for the first time while faults are
+ * counted, as the one where a ucall returns to could be.
+ */
+static void warm_up(struct change_pte_test *t)
+{
+	int i;
+
+	sync_global_to_guest(t->vm, cmd);
+	for (i = 0; i < 2 * t->nr_vcpus; i++)
+		change_pte_run_vcpu(t->vcpus[i / 2]);
+}
+
 static void run_test(const void *arg)
 {
 	const struct test *test = arg;
@@ -858,6 +871,7 @@ static void run_test(const void *arg)
 		skip(&t, "no SMM");
 
 	change_pte_setup(&t, guest_code);
+	warm_up(&t);
 	test->fn(&t);
 	change_pte_teardown(&t);
 }
