@@ -132,7 +132,7 @@ def write_image(out: Path, size: int, boot: list[Path], uuid: str,
 	sector, core = (path.read_bytes() for path in boot)
 	if len(core) > (START - 1) * SECTOR:
 		raise ToolError(f"GRUB's {boot[1]} has {len(core)} bytes, more than fit before "
-				f"sector {START}: raise START in bench/stick.py")
+				f"sector {START}: raise START in bench/stick_image.py")
 	with out.open("wb") as f:
 		f.write(sector[:446] + partition_table(size) + core)
 		f.truncate(size)
