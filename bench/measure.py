@@ -16,6 +16,7 @@ from typing import Any
 
 from bench import everyday, kernels, matrix, report
 from bench.by_function import EVERYDAY, profile, results as profile_results, write as write_profiles
+from bench.clone import measure_clone
 from bench.facts import facts
 from bench.insn_profile import Profiled
 from bench.kvm import measure_kvm
@@ -134,6 +135,7 @@ def add_steps(steps: Steps[list[Result]], chosen: dict[str, matrix.Place], names
 			if kernel in notified:
 				steps.add(f"{kernel} {name} notify",
 					  partial(measure_notify, kernel, build_it=False))
+				steps.add(f"{kernel} {name} clone", partial(measure_clone, kernel))
 			continue
 		only = (matrix.SHORT, ()) if short else ()
 		steps.add(f"{kernel} {name}", partial(unless_lost, measure, kernel, name, *only))

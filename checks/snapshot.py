@@ -12,15 +12,14 @@ from collections.abc import Callable, Iterable
 
 from checks.in_guest import begin
 from common.apt import unpacked
-from common.command import ROOT, build_dir, main
+from common.command import ROOT, main
 from common.settings import KERNELS, Parser
 from common.tally import Tally
-from guests.initramfs import compile_static, initramfs
+from guests.initramfs import compile_static
 from guests.job import guest
-from guests.kernel import build, image
-from guests.libraries import libraries, vmm_files
-from guests.nested import NO_KUNIT
+from guests.libraries import libraries
 from guests.qemu import Guest
+from guests.vmm import script, vmm_machine
 from guests.xen import SUITES
 
 EXPECTED = {"base": "torn", "series": "whole"}
@@ -33,22 +32,10 @@ CRIU_CONFIG = "upstream"
 CRIU_APPEND = "vdso=0"
 
 
-def job(name: str, **variables: object) -> str:
-	"""Return the text of the script guests/jobs/@name with shell @variables set before it."""
-	lines = [f'{key}="{value}"\n' for key, value in variables.items()]
-	return "".join(lines) + (ROOT / "guests" / "jobs" / name).read_text()
-
-
 def qemu_machine(kernel: str, name: str) -> Guest:
 	"""Return the Guest @name that runs a guest on @kernel and takes a snapshot of it."""
-	bzimage = image(build(kernel, "lean"))
-	counter = compile_static(ROOT / "guests" / "programs" / "counter.c", "counter")
-	inner = initramfs(build_dir() / "linux", f"{name}-guest",
-			  f"/bin/counter {PAGES} {PASSES}\n", [counter])
-	text = job("snapshot-qemu.sh", mem=MEMORY, merged=MERGED,
-		   append=f"console=ttyS0 panic=-1 {NO_KUNIT}")
-	files = [("/guest/kernel", bzimage), ("/guest/initrd", inner), *vmm_files("/guest")]
-	return guest("bare", kernel, name, text, files=files, smp=2, vmm=True, accel="tcg")
+	return vmm_machine(kernel, name, "snapshot-qemu.sh", PAGES, PASSES, mem=MEMORY,
+			   merged=MERGED)
 
 
 def criu_machine(kernel: str, name: str) -> Guest:
@@ -56,7 +43,7 @@ def criu_machine(kernel: str, name: str) -> Guest:
 	root = unpacked(("criu",), SUITES["4.17"])
 	criu = root / "usr" / "sbin" / "criu"
 	written = compile_static(ROOT / "guests" / "programs" / "written.c", "written")
-	return guest("bare", kernel, name, job("snapshot-criu.sh", pages=CRIU_PAGES),
+	return guest("bare", kernel, name, script("snapshot-criu.sh", pages=CRIU_PAGES),
 		     config=CRIU_CONFIG, programs=[criu, written],
 		     files=libraries([criu], root), smp=2, append=CRIU_APPEND)
 

@@ -10,11 +10,13 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
 
-from bench import (alike, by_function, debian, everyday, insn_profile, irqsoff, kernels, matrix,
-		   measure, noise, notify, page, plot, programs, report, table, wall, will_it_scale)
+from bench import (alike, by_function, clone, debian, everyday, insn_profile, irqsoff, kernels,
+		   matrix, measure, noise, notify, page, plot, programs, report, table, wall,
+		   will_it_scale)
 from bench.steps import Steps, clock
 from common.command import EXIT_FETCH, EXIT_GUEST, EXIT_USAGE, ROOT, ToolError, run
 from common.result import Result, Row, dump, load, parse
+from guests import vmm
 from tests.miniature import FakeCase
 
 def result(kernel, value, guest="bare", pages=4096, case="anon-4k"):
@@ -478,7 +480,8 @@ class Notify(BenchCase):
 
 		self.assertEqual(titles("base", "topic8"), [
 			"build base lean", "build topic8 lean", "build base debug",
-			"base kvm-host", "base kvm-host notify", "topic8 kvm-host"])
+			"base kvm-host", "base kvm-host notify", "base kvm-host clone",
+			"topic8 kvm-host"])
 		self.assertEqual(titles("base", short=True), ["build base lean"])
 
 	def test_case_that_was_not_counted_is_an_error(self):
@@ -502,6 +505,22 @@ class Notify(BenchCase):
 			setattr(notify, name, value)
 		self.fails(EXIT_GUEST, "split_notify_test has counted 0 of 7 cases 3 times: "
 			   "see the.log", notify.measure_notify, "base")
+
+
+class Clone(BenchCase):
+	"""What a guest from a snapshot costs, from what the job prints."""
+
+	def test_lines(self):
+		lines = ["noise", "clone: 4096 pages 4137 8356", "clone: 12 pages"]
+		self.assertEqual(clone.parse_clone(lines, "base"), [
+			Result("base", "kvm-host", "clone", "read", 4096,
+			       "page_faults_per_page", 1.01),
+			Result("base", "kvm-host", "clone", "write", 4096,
+			       "page_faults_per_page", 2.04)])
+
+	def test_job_prints_such_a_line(self):
+		self.assertIn('echo "clone: $pages pages $read $((written - read))"',
+			      vmm.script("clone-qemu.sh"))
 
 
 class WillItScale(BenchCase):

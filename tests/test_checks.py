@@ -11,6 +11,7 @@ from bench.kvm import parse_kvm
 from checks import faults, foreign, kcsan, snapshot, spte, upstream
 from common.command import ToolError
 from common.tally import Tally
+from guests import vmm
 
 FAULT = """SPDX-License-Identifier: GPL-2.0
 Title: it is broken
@@ -169,7 +170,7 @@ class SnapshotTest(unittest.TestCase):
 
 	def test_variables_come_first(self):
 		for name in ("snapshot-qemu.sh", "snapshot-criu.sh"):
-			self.assertTrue(snapshot.job(name, pages=7, append="a b").startswith(
+			self.assertTrue(vmm.script(name, pages=7, append="a b").startswith(
 				'pages="7"\nappend="a b"\n#!/bin/sh\n'))
 
 	def test_wrong_kernel_is_a_failure(self):
