@@ -77,6 +77,7 @@ help:
 #:   domU        a PV domU, its dom0 idle         pvh         a PVH one
 #:   bare-numa   bare metal, two nodes
 #:   bare-disk   bare metal, files on ext4        xen-disk    PV dom0 on Xen, files on ext4
+#:   bare-debug  bare metal, DEBUG_VM, PREEMPT    xen-debug   PV dom0 on Xen, the same
 #:
 #: More tests, longer ones
 #:   race            accesses against mprotect(); GUEST=bare|xen TRANSACTIONS=10000000

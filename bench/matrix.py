@@ -23,6 +23,8 @@ PERF: tuple[PerfRow, ...] = (
 )
 DOMU: tuple[PerfRow, ...] = tuple((bench, "anon-4k", SOME, 1) for bench in
 				  ("mprotect", "fork", "munmap", "madv_dontneed"))
+# What CONFIG_DEBUG_VM may make dearer.
+CHECKED: tuple[PerfRow, ...] = DOMU + (("mprotect", "large-folio-64k", "512,4096", 1),)
 SHORT: tuple[PerfRow, ...] = (("mprotect", "anon-4k", SOME, 1),)
 
 # What page_costs (guests/programs/page_costs.c) runs beside it.
@@ -84,6 +86,8 @@ PLACES = {
 			   append="numa=fake=2"),
 	"bare-disk": Place("bare", "disk", "bare metal, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
 	"xen-disk": Place("xen", "disk", "Xen PV dom0, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
+	"bare-debug": Place("bare", "preempt", "bare metal, DEBUG_VM and PREEMPT", CHECKED, ()),
+	"xen-debug": Place("xen", "preempt", "Xen PV dom0, DEBUG_VM and PREEMPT", CHECKED, ()),
 }
 SHORT_PLACES = ("bare", "xen")
 DEBIAN_PLACES = ("bare", "xen")		# Debian's kernels have configs of their own
