@@ -52,6 +52,8 @@ has_merged()
 	[ "$(cat $KSM/pages_sharing)" -ge $((pages - 1)) ]
 }
 
+# CRIU binds to it when it looks what the kernel can do.
+busybox ip link set lo up || fail "no loopback device"
 mkdir -p /run/pre /run/dump
 busybox setsid written "$pages" < /dev/null > $CONSOLE 2>&1 &
 wait_for has_said 'generation 1 is complete'
