@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 # Programs of the tooling.
 programs := run test check series tree refresh mail base kernel deb shell kunit \
 	    bench bench-wall bench-alike bench-dist profile irqsoff will-it-scale race torture \
-	    snapshot faults soak upstream-tests stick stick-report
+	    snapshot alone faults soak upstream-tests stick stick-report
 
 .PHONY: help deps report clean $(programs)
 
@@ -84,6 +84,8 @@ help:
 #:   torture         random changes of mappings against a model; GUEST=bare|xen SECONDS= SEED=
 #:   snapshot        QEMU's live snapshot and CRIU, of memory that KSM merges meanwhile;
 #:                   KERNEL= of: base series
+#:   alone           the tests of bug fixes on the base with that topic alone;
+#:                   KERNEL= of: topic2 topic3 topic4 topic5
 #:   faults          break the series on purpose, see tests notice     FAULT=<name>...
 #:   soak            all tests, longer, and failing allocations, CPU hotplug, frozen tasks;
 #:                   CONFIG= of: kasan debug (default: both) kcsan rt up preempt
@@ -111,6 +113,7 @@ bench: module = bench.measure
 torture: module = checks.torture
 race: module = checks.race
 snapshot: module = checks.snapshot
+alone: module = checks.alone
 bench-wall: module = bench.wall
 bench-dist: module = bench.dist
 profile: module = bench.by_function

@@ -32,21 +32,21 @@ def check_gup_race(tally: Tally) -> None:
 	run_race(tally, "GUP race", "gup_race")
 
 
-def check_marks(tally: Tally) -> None:
+def check_marks(tally: Tally, kernel: str = "series") -> None:
 	"""See that userfaultfd's marks and soft-dirty survive KSM, splits, swap and migration."""
 	program: Path | None = None
 	with tally.step("marks: build"):
 		program = selftest("mm", "ksm_marks", CONFIG)
 	for kind in MACHINES if program else ():
 		run_selftest(tally, f"marks {kind} {CONFIG}", kind, program, "", config=CONFIG,
-			     setup=SWAP, append=NODES if kind == "bare" else "")
+			     setup=SWAP, append=NODES if kind == "bare" else "", kernel=kernel)
 
 
-def check_guest_marks(tally: Tally) -> None:
+def check_guest_marks(tally: Tally, kernel: str = "series") -> None:
 	"""See that writes of a KVM guest to protected pages are noticed, and no others."""
 	program: Path | None = None
 	with tally.step("guest marks: build"):
 		program = selftest("kvm", "x86/uffd_marks_test", CONFIG)
 	if program:
 		run_selftest(tally, f"guest marks {CONFIG}", "bare", program, "", config=CONFIG,
-			     svm=True, accel="tcg", append=NODES)
+			     svm=True, accel="tcg", append=NODES, kernel=kernel)

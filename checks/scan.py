@@ -7,7 +7,7 @@ from common.tally import Tally
 from guests.selftests import selftest
 
 
-def check_scan(tally: Tally) -> None:
+def check_scan(tally: Tally, kernel: str = "series") -> None:
 	"""Scan for writes what migrates between two nodes, is swapped out, or a device's.
 
 	Xen's PV guests have one node.
@@ -17,4 +17,4 @@ def check_scan(tally: Tally) -> None:
 		program = selftest("mm", "pagemap_scan_migration", "debug")
 	if program:
 		run_selftest(tally, "scan bare debug", "bare", program, "", config="debug",
-			     setup=SWAP, append="numa=fake=2")
+			     setup=SWAP, append="numa=fake=2", kernel=kernel)

@@ -51,21 +51,29 @@ def split_stress(lines: Iterable[str]) -> bool:
 	return found is not None and all(int(n) for n in found.groups())
 
 
-def check_notify(tally: Tally) -> None:
-	"""See that a guest keeps what does not change: beside splits of VMAs, and NUMA hints."""
-	splits: Path | None = None
-	hints: Path | None = None
-	with tally.step("notify: build"):
-		splits = selftest("kvm", "x86/split_notify_test")
-		hints = selftest("kvm", "x86/numa_hint_test", "debug")
-	if not splits or not hints:
+def check_split(tally: Tally, kernel: str = "series") -> None:
+	"""See that a guest keeps what does not change beside splits of VMAs."""
+	program: Path | None = None
+	with tally.step("split_notify: build"):
+		program = selftest("kvm", "x86/split_notify_test")
+	if not program:
 		return
 	for title, append in MMUS:
-		run_selftest(tally, f"split_notify {title}", "bare", splits, f"-s {SPLIT_SECONDS}",
-			     svm=True, accel="tcg", append=append)
-	lines = run_selftest(tally, "split_notify debug", "bare", splits,
-			     f"-s {SPLIT_DEBUG_SECONDS}", config="debug", svm=True, accel="tcg")
+		run_selftest(tally, f"split_notify {title}", "bare", program,
+			     f"-s {SPLIT_SECONDS}", svm=True, accel="tcg", append=append,
+			     kernel=kernel)
+	lines = run_selftest(tally, "split_notify debug", "bare", program,
+			     f"-s {SPLIT_DEBUG_SECONDS}", config="debug", svm=True, accel="tcg",
+			     kernel=kernel)
 	with tally.step("split_notify debug: huge pages came, by khugepaged too, and were split"):
 		assert split_stress(lines), "not seen"
-	run_selftest(tally, "numa_hint debug", "bare", hints, "", config="debug", svm=True,
-		     accel="tcg", append="numa=fake=2")
+
+
+def check_hints(tally: Tally, kernel: str = "series") -> None:
+	"""See that a guest keeps what NUMA balancing scans and makes no hints of."""
+	program: Path | None = None
+	with tally.step("numa_hint: build"):
+		program = selftest("kvm", "x86/numa_hint_test", "debug")
+	if program:
+		run_selftest(tally, "numa_hint debug", "bare", program, "", config="debug", svm=True,
+			     accel="tcg", append="numa=fake=2", kernel=kernel)

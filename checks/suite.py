@@ -19,7 +19,7 @@ from checks.l1tf import check_l1tf
 from checks.mprotect import check_migrate, check_races, check_torture
 from checks.ptes import check_gup_race, check_guest_marks, check_marks, check_zap_race
 from checks.scan import check_scan
-from checks.spte import check_change_pte, check_notify
+from checks.spte import check_change_pte, check_hints, check_split
 from common.command import ROOT, main
 from common.settings import Parser
 from common.tally import Tally
@@ -32,7 +32,7 @@ PATCHES_GATES = ("series", "figures", "checkpatch", "maintainers", "kernel-doc")
 GUEST_CHECKS = (check_kunit, check_base_fails, check_kunit_tool, check_hotplug, check_permissions,
 		check_broken_guests, check_shell, check_races, check_zap_race, check_gup_race,
 		check_marks, check_guest_marks, check_scan, check_torture, check_l1tf,
-		check_migrate, check_foreign, check_change_pte, check_notify, check_dist,
+		check_migrate, check_foreign, check_change_pte, check_split, check_hints, check_dist,
 		check_bench)
 Raised = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 

@@ -8,10 +8,11 @@ import unittest.mock
 from pathlib import Path
 
 from bench.kvm import parse_kvm
-from checks import faults, foreign, kcsan, snapshot, spte, upstream
+from checks import alone, faults, foreign, kcsan, snapshot, spte, upstream
 from common.command import ToolError
 from common.tally import Tally
 from guests import vmm
+from guests.kernel import known_kernels
 
 FAULT = """SPDX-License-Identifier: GPL-2.0
 Title: it is broken
@@ -198,6 +199,21 @@ class SnapshotTest(unittest.TestCase):
 			snapshot.check_snapshot(tally)
 		self.assertEqual(tally.failures,
 				 ["snapshot by it, KSM at work, base: torn"])
+
+
+class Alone(unittest.TestCase):
+	"""The tests of a topic on that topic alone."""
+
+	def test_kernels_are_known(self):
+		self.assertLessEqual(set(alone.CHECKS), set(known_kernels()))
+
+	def test_each_check_gets_its_topic(self):
+		seen = []
+		with unittest.mock.patch.dict(alone.CHECKS, {
+				"topic2": (lambda *args: seen.append((1, *args)),
+					   lambda *args: seen.append((2, *args)))}):
+			alone.check_alone("tally", ["topic2"])
+		self.assertEqual(seen, [(1, "tally", "topic2"), (2, "tally", "topic2")])
 
 
 class SplitStressTest(unittest.TestCase):
