@@ -14,6 +14,7 @@ RACES = (("bare", "debug"), ("xen", "debug"))	# guest and config
 RACE_SECONDS = 2	# per case
 MIGRATE_ROUNDS = 1	# of save, restore, one vCPU less and one more
 MIGRATE_SECONDS = 0.3	# per case of the race, which is repeated meanwhile
+MIGRATE_MEMORY, MIGRATE_LESS = 256, 192		# MiB
 TORTURE_SECONDS, TORTURE_SEED = 15, 1
 
 
@@ -39,22 +40,24 @@ def check_torture(tally: Tally) -> None:
 
 def migrate_script(name: str) -> str:
 	"""Return the text of guests/jobs/@name with its settings."""
-	return f"rounds={MIGRATE_ROUNDS}\nseconds={MIGRATE_SECONDS}\n" + \
+	return f"rounds={MIGRATE_ROUNDS}\nseconds={MIGRATE_SECONDS}\n" \
+		f"memory={MIGRATE_MEMORY}\nless={MIGRATE_LESS}\n" + \
 		(ROOT / "guests" / "jobs" / name).read_text()
 
 
 def check_migrate(tally: Tally) -> None:
-	"""Save and restore a domU, and change its vCPUs, while the race runs in it."""
+	"""Save and restore a domU, change its memory and vCPUs, while the race runs in it."""
 	with tally.step("migrate domU debug: nothing is lost, nothing stays queued"):
 		program = selftest("mm", "modify_prot_race", "debug")
 		# Two vCPUs on one CPU, so that Xen preempts them anywhere.
 		name = "migrate-domu-debug"
 		machine = guest("domU", "series", name, migrate_script("migrate-guest.sh"),
 				config="debug", programs=[program], smp=1, mem=2560,
-				around={"inner_mem": 256, "inner_smp": 2,
+				around={"inner_mem": MIGRATE_MEMORY, "inner_smp": 2,
 					"scenario": migrate_script("migrate-dom0.sh")})
 		result = machine.run(name, timeout=600).require()
-		for want in ("saved and restored", "vCPU 1 taken away and given back"):
+		for want in ("saved and restored", "memory taken away and given back",
+			     "vCPU 1 taken away and given back"):
 			seen = [l for l in result.console
 				if re.match(rf"dom0: round \d+: {want}", l)]
 			assert len(seen) == MIGRATE_ROUNDS, \

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh disable=SC2154  # sourced by domU.sh
 #
-# What dom0 does to the guest while migrate-guest.sh runs in it: save and restore,
-# take a vCPU away, give it back; "rounds" times. Prints one line for each.
+# What dom0 does to the guest while migrate-guest.sh runs in it: save and restore, take
+# memory and a vCPU away, give them back; "rounds" times. Prints one line for each. The
+# guest has "memory" MiB and can do with "less".
 
 # Wait up to $1 seconds for a command to succeed.
 wait_for()
@@ -25,6 +26,13 @@ vcpu_is_offline()
 vcpu_is_online()
 {
 	! vcpu_is_offline
+}
+
+# Whether the guest has as many MiB as said, or one more or less.
+has_memory()
+{
+	now=$(xl list guest | awk 'NR == 2 { print $3 }')
+	[ "$now" -ge $(($1 - 1)) ] && [ "$now" -le $(($1 + 1)) ]
 }
 
 # Whether the guest has begun its n-th race since it was started.
@@ -50,6 +58,11 @@ while [ "$round" -le "$rounds" ]; do
 	wait_for 120 raced "$round"
 	save_and_restore
 	echo "dom0: round $round: saved and restored"
+	for size in "$less" "$memory"; do
+		xl mem-set guest "$size" || fail "xl mem-set $size failed"
+		wait_for 60 has_memory "$size"
+	done
+	echo "dom0: round $round: memory taken away and given back"
 	xl vcpu-set guest 1 || fail "xl vcpu-set 1 failed"
 	wait_for 60 vcpu_is_offline
 	sleep 2
