@@ -61,8 +61,7 @@ class Booter(Compiler):
 def boot_gate(topic: str, root: Path = ROOT) -> Gate:
 	"""Return the gate that boots each patch of @topic, on the base without the other topics."""
 	def gate() -> Iterator[Verdict]:
-		mine = patches.alone(topic, root)
-		series = [*(p for p in needed(topic, root) if p not in mine), *mine]
+		series = patches.with_tests(topic, root)
 		with Booter(TARGET, root=root) as booter:
 			kernel = booter.build("base", "base")
 			known = {kind: failures(booter.boot(kernel, kind)) for kind in MACHINES}
@@ -72,23 +71,6 @@ def boot_gate(topic: str, root: Path = ROOT) -> Gate:
 	gate.__doc__ = f"Each patch of {topic} boots, bare and under Xen, and fails no KUnit " \
 		"case but the base's."
 	return gate
-
-
-def needed(topic: str, root: Path = ROOT) -> list[patches.Patch]:
-	"""Return the patches of other topics that only the tests of @topic need.
-
-	They are declared in patches/<topic>/needs. Raises ToolError if there is no such patch
-	any more, or if @topic's cover letter does not name it.
-	"""
-	cover = " ".join((root / "patches" / topic / "cover.txt").read_text().split())
-	series: list[patches.Patch] = []
-	for subject in patches.needs(topic, root)[1]:
-		found = [p for p in patches.load(root) if p.subject == subject]
-		if len(found) != 1 or subject not in cover:
-			raise ToolError(f"{topic} needs \"{subject}\": {len(found)} patches have "
-					"that subject, and its cover letter has to name it")
-		series += found
-	return series
 
 
 def failures(results: Iterable[KUnitCase]) -> set[str]:

@@ -132,6 +132,30 @@ def alone(topic: str, root: Path = ROOT) -> list[Patch]:
 	return [p for p in load(root) if p.topic in wanted]
 
 
+def needed(topic: str, root: Path = ROOT) -> list[Patch]:
+	"""Return the patches of other topics that only the tests of @topic need.
+
+	They are declared in patches/<topic>/needs. Raises ToolError if there is no such patch
+	any more, or if @topic's cover letter does not name it.
+	"""
+	cover = " ".join((root / "patches" / topic / "cover.txt").read_text().split())
+	series: list[Patch] = []
+	for subject in needs(topic, root)[1]:
+		found = [p for p in load(root) if p.subject == subject]
+		if len(found) != 1 or subject not in cover:
+			raise ToolError(f"{topic} needs \"{subject}\": {len(found)} patches have "
+					"that subject, and its cover letter has to name it",
+					EXIT_PATCH)
+		series += found
+	return series
+
+
+def with_tests(topic: str, root: Path = ROOT) -> list[Patch]:
+	"""Return the patches of @topic, after all that it or only its tests need."""
+	mine = alone(topic, root)
+	return [*(p for p in needed(topic, root) if p not in mine), *mine]
+
+
 def load(root: Path = ROOT) -> list[Patch]:
 	"""Return every patch of the series in order.
 

@@ -106,10 +106,10 @@ def make_tree(root: Path = ROOT, force: bool = False) -> Path:
 def topic_worktree(tree: Path, topic: str, root: Path = ROOT) -> Path:
 	"""Bring @tree, a second work tree, to the base plus the patches of @topic; return it.
 
-	What @topic needs comes before. Files that stay the same keep their timestamps.
+	What @topic or its tests need comes before. Files that stay the same keep their timestamps.
 	"""
 	linux = ensure_base()
-	tip = commit_series(linux, patches.alone(topic, root), root)[-1][0]
+	tip = commit_series(linux, patches.with_tests(topic, root), root)[-1][0]
 	if not lay(linux, tree, tip, f"the work tree of {topic} alone"):
 		switch(tree, tip)
 	return tree

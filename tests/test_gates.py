@@ -164,24 +164,24 @@ class BootGate(FakeCase):
 	def test_dependency_is_in_the_cover_letter(self):
 		cover = self.root / "patches" / "1-topic" / "cover.txt"
 		cover.write_text("mm: cover\n\nIt needs \"mm: extend\n  the new file\".\n")
-		self.assertEqual(boot.needed("1-topic", self.root), [])
+		self.assertEqual(patches.needed("1-topic", self.root), [])
 		declared = self.root / "patches" / "1-topic" / "needs"
 		declared.write_text("# why\ntests: mm: extend the new file\n")
-		self.assertEqual([p.subject for p in boot.needed("1-topic", self.root)],
+		self.assertEqual([p.subject for p in patches.needed("1-topic", self.root)],
 				 ["mm: extend the new file"])
 		cover.write_text("mm: cover\n\nIt needs nothing.\n")
 		with self.assertRaisesRegex(ToolError, "its cover letter has to name it"):
-			boot.needed("1-topic", self.root)
+			patches.needed("1-topic", self.root)
 		declared.write_text("tests: no such patch\n")
 		with self.assertRaisesRegex(ToolError, "0 patches have that subject"):
-			boot.needed("1-topic", self.root)
+			patches.needed("1-topic", self.root)
 		for text in ("topic: 2-nope", "topic: 1-topic", "something"):
 			declared.write_text(text + "\n")
 			with self.assertRaisesRegex(ToolError, "is neither"):
-				boot.needed("1-topic", self.root)
+				patches.needed("1-topic", self.root)
 
 	def test_dependencies_are_there(self):
 		declared = [topic for topic in patches.topics() if patches.needs(topic) != ([], [])]
 		self.assertIn("8-change-pte", declared)
 		for topic in declared:
-			self.assertEqual(len(boot.needed(topic)), len(patches.needs(topic)[1]))
+			self.assertEqual(len(patches.needed(topic)), len(patches.needs(topic)[1]))
