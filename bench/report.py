@@ -57,9 +57,10 @@ def write(directory: Path | None = None) -> str:
 
 
 def together(old: list[Result], new: list[Result]) -> list[Result]:
-	"""Return @new, and of @old the results of other kernels, places and benchmarks."""
-	measured = {(r.kernel, r.guest, r.bench) for r in new}
-	return [r for r in old if (r.kernel, r.guest, r.bench) not in measured] + new
+	"""Return @new, and what of @old differs in kernel, place, benchmark, case or metric."""
+	measured = {(r.kernel, r.guest, r.bench, r.case, r.metric) for r in new}
+	return [r for r in old if (r.kernel, r.guest, r.bench, r.case, r.metric) not in measured] \
+	       + new
 
 
 def keep_results(directory: Path, kept: Path) -> None:
@@ -89,7 +90,8 @@ def keep(directory: Path, kept: Path = KEPT) -> None:
 	"""
 	if (directory / "results.json").is_file():
 		keep_results(directory, kept)
-	for name in ("wall.txt", "wall.json", "will-it-scale.txt", "breakdown.txt"):
+	for name in ("wall.txt", "wall.json", "will-it-scale.txt", "pte-changes.txt",
+		     "breakdown.txt"):
 		if (directory / name).is_file():
 			to = kept.parent if name == "breakdown.txt" else kept
 			with replaced(to / name) as tmp:
