@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench import kernels, matrix, report
+from bench.facts import facts
 from bench.insn_profile import (ROUNDS, Entries, Profile, Profiled, SymbolMap, backend, count,
 				grouped, in_hypervisor, instructions, record)
 from bench.programs import program
@@ -45,7 +46,8 @@ LOOPS = {
 	"fork": Loop("kernel_clone"),
 	"munmap": Loop("__x64_sys_munmap", rounds=2),
 	"madv_dontneed": Loop("do_madvise", rounds=2),
-	"everyday": Loop("kernel_clone", "while :; do /bin/true; done", "round"),
+	# What RCU frees is not of the same round.
+	"everyday": Loop("kernel_clone", "while :; do /bin/true; done", "round", rounds=16),
 }
 EVERYDAY = ("everyday", "fork-exec", 1)		# bench, case, pages: rounds have none
 # Locked: a lock prefix, or xchg with memory. As the kernel is on SMP; on one CPU it
@@ -203,11 +205,15 @@ def merged(old: list[Result], profiles: Iterable[Profiled]) -> list[Result]:
 	return [r for r in old if (r.kernel, r.row) not in replaced_ones] + new
 
 
+def command() -> str:
+	"""Return the command by which this is run, with the settings that are set."""
+	return " ".join(["make profile", *(f"{v}={shlex.quote(' '.join(setting(v)))}"
+					   for v in ("GUEST", "KERNEL", "BENCH") if setting(v))])
+
+
 def write(profiles: list[Profiled]) -> str:
 	"""Write profile.json and breakdown.txt, and return the latter's text."""
-	command = ["make profile", *(f"{v}={shlex.quote(' '.join(setting(v)))}"
-				     for v in ("GUEST", "KERNEL", "BENCH") if setting(v))]
-	breakdown = f"# {' '.join(command)}\n" \
+	breakdown = f"# {command()}\n" \
 		    f"# instructions executed per pte and change, or per round\n\n{text(profiles)}"
 	out = build_dir() / "bench"
 	with replaced(out / "profile.json") as tmp:
@@ -215,6 +221,20 @@ def write(profiles: list[Profiled]) -> str:
 	with replaced(out / "breakdown.txt") as tmp:
 		tmp.write_text(breakdown)
 	return breakdown
+
+
+def keep(profiles: list[Profiled]) -> None:
+	"""Put what of @profiles belongs there into results.json and the reports of build/bench."""
+	out = build_dir() / "bench"
+	old = load(out / "results.json") if (out / "results.json").is_file() else []
+	found = merged(old, profiles)
+	with replaced(out / "results.json") as tmp:
+		tmp.write_text(dump(found))
+	if not old:
+		with replaced(out / "facts.json") as tmp:
+			tmp.write_text(json.dumps({**facts(found), "command": command()},
+						  indent=1) + "\n")
+	report.write()
 
 
 def add_steps(steps: Steps[Profiled], chosen: Iterable[str], name: str, bench: str,
@@ -230,7 +250,7 @@ def add_steps(steps: Steps[Profiled], chosen: Iterable[str], name: str, bench: s
 
 def _main() -> int:
 	parser = Parser(__doc__)
-	parser.setting("GUEST", list(matrix.PROFILED), (*matrix.PROFILED, "domU"), many=True)
+	parser.setting("GUEST", list(matrix.PROFILED), matrix.PROFILED, many=True)
 	parser.setting("KERNEL", list(KERNELS), known_kernels(), many=True)
 	parser.setting("BENCH", known=LOOPS, many=True)
 	parser.add_argument("--case", default="anon-4k")
@@ -243,11 +263,7 @@ def _main() -> int:
 	(build_dir() / "bench").mkdir(exist_ok=True)
 	profiles = steps.run()
 	print(write(profiles), end="")
-	path = build_dir() / "bench" / "results.json"
-	found = merged(load(path) if path.is_file() else [], profiles)
-	with replaced(path) as tmp:
-		tmp.write_text(dump(found))
-	report.write()
+	keep(profiles)
 	return 0
 
 

@@ -43,8 +43,14 @@ while pte_changes /dev/ram0; do :; done
 TIMEOUT = 1800
 CASE = re.compile(r"# case (\S+) (?:entries=(\d+)|skipped: (.*?))\s*$", re.M)
 
-# What Xen executes for each entry that it changes, by a hypercall and by a trap.
+# What Xen executes for each pte that it changes, by a hypercall and by a trap. A request to
+# change a page table that is not pinned only has the call. So has one to change a larger entry,
+# which is told by what takes hold of a page table.
 BY_HYPERCALL, BY_TRAP = re.compile(r"\bmod_l1_entry\b"), re.compile(r"\bptwr_emulated_update\b")
+CALL, LARGER = re.compile(r"\bdo_mmu_update$"), re.compile(r"\bget_page_and_type_from_mfn\b")
+
+# With more requests than this for each hypercall, there is a queue.
+QUEUED = 1.5
 
 # Helpers of the kernel that change ptes; for huge pages there are others.
 HELPER = re.compile(
@@ -218,27 +224,27 @@ def places(tree: Path, symbols: Iterable[str]) -> dict[str, Place]:
 class Counts:
 	"""What the code of a place did: @runs of it, and what Xen did for it."""
 	runs: int = 0
-	hypercalls: int = 0	# that changed one entry each
-	batches: int = 0	# hypercalls that changed several
-	queued: int = 0		# entries in those
+	hypercalls: int = 0	# that changed entries
+	requests: int = 0	# in those
 	traps: int = 0
 
 	@property
 	def changes(self) -> int:
 		"""Return how many entries Xen changed."""
-		return self.hypercalls + self.queued + self.traps
+		return self.requests + self.traps
 
 	def __add__(self, other: "Counts") -> "Counts":
 		return Counts(*(a + b for a, b in zip(vars(self).values(), vars(other).values())))
 
 	def text(self, entries: int) -> str:
 		"""Return this for each of @entries."""
-		per = [(f"trap {self.traps / entries:.2f}", self.traps),
-		       (f"hypercall {self.hypercalls / entries:.2f}", self.hypercalls),
-		       (f"queued {self.queued / entries:.2f} in {self.batches / entries:.2f}",
-			self.batches)]
-		shown = [text for text, number in per if number / entries >= 0.005]
-		return " + ".join(shown) or "direct"
+		calls = f"{self.hypercalls / entries:.2f}"
+		if self.requests >= QUEUED * self.hypercalls:
+			call = f"queued {self.requests / entries:.2f} in {calls}"
+		else:
+			call = f"hypercall {calls}"
+		per = (f"trap {self.traps / entries:.2f}", self.traps), (call, self.hypercalls)
+		return " + ".join(text for text, n in per if n / entries >= 0.005) or "direct"
 
 
 @dataclass
@@ -248,6 +254,8 @@ class Watch:
 	mark: int
 	by_hypercall: set[int]
 	by_trap: set[int]
+	call: set[int]
+	larger: set[int]
 	symbols: SymbolMap
 	wanted: set[str]
 	known: dict[int, str | None] = field(default_factory=dict)
@@ -255,16 +263,19 @@ class Watch:
 	@classmethod
 	def of(cls, symbols: SymbolMap, wanted: set[str]) -> "Watch":
 		"""Return what has to be watched of a kernel and a hypervisor with @symbols."""
-		at = {kind: {a for name, a in symbols.by_name.items()
-			     if XEN_LO <= a < XEN_HI and pattern.search(name)}
-		      for kind, pattern in (("call", BY_HYPERCALL), ("trap", BY_TRAP))}
-		if not at["call"] or not at["trap"]:
+		def of_xen(pattern: re.Pattern[str]) -> set[int]:
+			return {a for name, a in symbols.by_name.items()
+				if XEN_LO <= a < XEN_HI and pattern.search(name)}
+
+		found = cls(symbols.by_name.get(START, 0), symbols.by_name.get(MARK, 0),
+			    of_xen(BY_HYPERCALL), of_xen(BY_TRAP), of_xen(CALL), of_xen(LARGER),
+			    symbols, wanted)
+		if not (found.by_hypercall and found.by_trap and found.call and found.larger):
 			raise ToolError("the hypervisor's symbols lack what changes entries: "
 					"use one that Debian has a package of")
 		if missing := [name for name in (START, MARK) if name not in symbols.by_name]:
 			raise ToolError(f"the kernel has no {missing[0]}")
-		return cls(symbols.by_name[START], symbols.by_name[MARK], at["call"], at["trap"],
-			   symbols, wanted)
+		return found
 
 	def code(self, address: int) -> str | None:
 		"""Return the symbol of a place that @address belongs to, or None."""
@@ -284,21 +295,25 @@ def sections(blocks: Iterable[list[int]], watch: Watch) -> Iterator[Section]:
 	executed last.
 	"""
 	current: Section | None = None
-	code, changed, trapped, inside, started = "", 0, 0, False, False
+	code, inside, started = "", False, False
+	changed = trapped = called = larger = 0
 	for address in (a for block in blocks for a in block):
 		if XEN_LO <= address < XEN_HI:
 			inside = True
 			changed += address in watch.by_hypercall
 			trapped += address in watch.by_trap
+			called += address in watch.call
+			larger += address in watch.larger
 			continue
 		if inside:
+			if not changed and not larger:
+				changed = called
 			if current is not None and (changed or trapped):
 				counts = current.setdefault(code, Counts())
 				counts.traps += trapped
-				counts.hypercalls += changed == 1
-				counts.batches += changed > 1
-				counts.queued += changed if changed > 1 else 0
-			inside, changed, trapped = False, 0, 0
+				counts.hypercalls += changed > 0
+				counts.requests += changed
+			inside, changed, trapped, called, larger = False, 0, 0, 0, 0
 		started = started or address == watch.start
 		if address == watch.mark and started:
 			if current is not None:
@@ -411,16 +426,15 @@ HEAD = """# make pte-changes
 # is under Xen PV (dom0, one CPU, {pages} entries unless it is one page of something):
 #
 #   direct           a store, or nothing: Xen is not entered
-#   queued N in M    N requests for each entry, in M hypercalls for each
-#   hypercall N      N hypercalls for each entry, with one request each
+#   queued N in M    N requests for each entry, in M hypercalls for each entry
+#   hypercall N      N hypercalls for each entry, with one request in each
 #   trap N           N writes for each entry that trap, and that Xen emulates
 #
 # An entry may be changed more than once: cleared and set again. Counted is what Xen itself
 # executes to change an entry (mod_l1_entry(), ptwr_emulated_update()), so flushes of the
-# TLB and pinning of page tables are not in it; of a child in fork(), whose page tables are
-# not pinned yet, only what is not direct.
-# Where the number of entries is not known (reclaim, ageing, page_idle, vmalloc()), N is for
-# each change.
+# TLB and pinning of page tables are not in it. In fork(), the child's entries are in it as
+# far as they are not direct. Where the number of entries is not known (reclaim, ageing,
+# page_idle, vmalloc()), N is for each change.
 """
 
 

@@ -9,6 +9,7 @@ import time
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
+from unittest.mock import patch
 
 from bench import (alike, by_function, debian, everyday, insn_profile, irqsoff, kernels, matrix,
 		   measure, noise, notify, page, plot, programs, pte_changes, report, table, wall,
@@ -416,6 +417,24 @@ class Profile(BenchCase):
 		self.assertEqual(by_function.merged(old, [item]),
 				 [old[0], *by_function.results([item])])
 
+	def test_a_profile_alone_leaves_results(self):
+		item = {"kernel": "base", "guest": "bare", "bench": "fork", "case": "anon-4k",
+			"pages": 512, "units": 512, "total": 900.0, "functions": {"f": 900.0},
+			"hypervisor": 0.0, "locked_per_pte": 6.0, "pte_locked_per_pte": 1.0,
+			"locked_per_call": 2.0, "locked": {}, "entries": {}, "callers": {}}
+		out = self.tmp / "build" / "bench"
+		out.mkdir(parents=True)
+		with patch.object(by_function, "facts", lambda found: {"machine": "m"}):
+			by_function.keep([item])
+			self.assertIn('"make profile"', (out / "facts.json").read_text())
+			(out / "facts.json").write_text('{"command": "make bench"}')
+			by_function.keep([{**item, "kernel": "series"}])
+		self.assertEqual([(r.kernel, r.metric, r.value)
+				  for r in load(out / "results.json")],
+				 [(k, m, v) for k in ("base", "series") for m, v in
+				  (("locked_per_pte", 6.0), ("pte_locked_per_pte", 1.0))])
+		self.assertIn("make bench", (out / "report.txt").read_text())
+
 	def test_a_round_of_everyday_counts_as_a_whole(self):
 		item = {"kernel": "base", "guest": "xen", "bench": "everyday",
 			"case": "fork-exec", "pages": 1, "units": 4, "total": 2690000.4,
@@ -448,9 +467,11 @@ class PteChanges(BenchCase):
 	      "ffffffff81000040 T rest\n"
 	XEN = "ffff82d040200000 t arch/x86/mm.c#mod_l1_entry.isra.0\n" \
 	      "ffff82d040200010 t arch/x86/pv/ro-page-fault.c#ptwr_emulated_update\n" \
-	      "ffff82d040200020 T do_mmu_update\n"
+	      "ffff82d040200020 T do_mmu_update\n" \
+	      "ffff82d040200030 t arch/x86/mm.c#get_page_and_type_from_mfn\n"
 	START, MARK, TWO, THREE, REST = range(0xffffffff81000000, 0xffffffff81000050, 0x10)
-	CHANGE, TRAP, OTHER = 0xffff82d040200000, 0xffff82d040200010, 0xffff82d040200024
+	CHANGE, TRAP, CALL, LARGER = range(0xffff82d040200000, 0xffff82d040200040, 0x10)
+	OTHER = 0xffff82d040200024
 
 	def tree(self):
 		"""Return the path of a kernel tree with SOURCE in mm/."""
@@ -489,17 +510,24 @@ class PteChanges(BenchCase):
 			 self.OTHER, self.REST, self.THREE, self.TRAP, self.THREE, self.MARK,
 			 self.TWO, self.MARK]
 		found = list(pte_changes.sections([trace[:9], trace[9:]], self.watch()))
-		self.assertEqual(found, [{"two": pte_changes.Counts(1, 1, 1, 3, 0),
-					  "three_of": pte_changes.Counts(2, 0, 0, 0, 1)},
+		self.assertEqual(found, [{"two": pte_changes.Counts(1, 2, 4, 0),
+					  "three_of": pte_changes.Counts(2, 0, 0, 1)},
 					 {"two": pte_changes.Counts(1)}])
+
+	def test_requests_for_tables_that_are_not_pinned(self):
+		trace = [self.START, self.MARK, self.TWO, self.CALL, self.OTHER, self.TWO,
+			 self.CALL, self.LARGER, self.TWO, self.CALL, self.CHANGE, self.TWO,
+			 self.MARK]
+		found = list(pte_changes.sections([trace], self.watch()))
+		self.assertEqual(found, [{"two": pte_changes.Counts(4, 2, 2, 0)}])
 
 	def test_counts_are_words_and_figures_per_entry(self):
 		for counts, text in ((pte_changes.Counts(5), "direct"),
 				     (pte_changes.Counts(5, traps=64), "trap 1.00"),
-				     (pte_changes.Counts(5, 64, 0, 0, 64),
+				     (pte_changes.Counts(5, 64, 64, 64),
 				      "trap 1.00 + hypercall 1.00"),
-				     (pte_changes.Counts(5, 1, 2, 64, 0),
-				      "hypercall 0.02 + queued 1.00 in 0.03")):
+				     (pte_changes.Counts(5, 2, 64, 0), "queued 1.00 in 0.03"),
+				     (pte_changes.Counts(5, 66, 70, 0), "hypercall 1.03")):
 			self.assertEqual(counts.text(64), text)
 
 	def test_a_hypervisor_without_symbols(self):
@@ -528,7 +556,7 @@ class PteChanges(BenchCase):
 		trees |= {name: pte_changes.Place(name, "mm/b.c", {"pte_clear"}, set())
 			  for name in pte_changes.NOT_MEASURED}
 		one = pte_changes.Measured(trees, {"mremap": pte_changes.Found(
-			64, {"two": pte_changes.Counts(9, 0, 3, 128, 0)})})
+			64, {"two": pte_changes.Counts(9, 3, 128, 0)})})
 		text = pte_changes.text_of({"base": one, "series": one}, 64)
 		self.assertRegex(text, r"mremap\(\) +mm/a.c: move_ptes\(\): set_pte_at +"
 				 r"queued 2.00 in 0.05 +queued 2.00 in 0.05\n")

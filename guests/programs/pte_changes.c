@@ -283,12 +283,12 @@ static void shared_write(void)
 	done(PAGES);
 }
 
-/* Entries of clean pages in a file that are protected until they are written to. */
 static void cow(void)
 {
 	char *p = touched();
 	pid_t pid = child(sleep_on, p);
 
+	usleep(10000);
 	mark();
 	write_to(p);
 	done(PAGES);
@@ -317,19 +317,22 @@ static void write_again(void)
 
 /* ---- what processes do ---- */
 
-static void of_fork(void)
+static void fork_with(unsigned long entries)
 {
-	unsigned long pages;
 	pid_t pid;
 
-	touched();
-	pages = resident(true);
 	mark();
 	pid = fork();
 	if (!pid)
 		_exit(0);
-	done(pages);
+	done(entries);
 	wait_for(pid);
+}
+
+static void of_fork(void)
+{
+	touched();
+	fork_with(resident(true));
 }
 
 static void of_munmap(void)
@@ -495,15 +498,8 @@ static void swap_off(void)
 
 static void fork_swapped(void)
 {
-	pid_t pid;
-
 	swapped();
-	mark();
-	pid = fork();
-	if (!pid)
-		_exit(0);
-	done(PAGES);
-	wait_for(pid);
+	fork_with(PAGES + resident(true));
 }
 
 static void munmap_swapped(void)
@@ -911,16 +907,8 @@ static void migrate(void)
 
 static void fork_pinned(void)
 {
-	char *p = touched();
-	pid_t pid;
-
-	pin(p);
-	mark();
-	pid = fork();
-	if (!pid)
-		_exit(0);
-	done(PAGES);
-	wait_for(pid);
+	pin(touched());
+	fork_with(resident(true));
 }
 
 static void map_ring(void)
