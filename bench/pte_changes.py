@@ -109,15 +109,18 @@ CASES = {
 			("folio_referenced_one", "try_to_unmap_one")),
 	"age-generations": Case("ageing of generations", ("walk_pte_range",)),
 	"page-idle": Case("page_idle's bitmap is written", ("page_idle_clear_pte_refs_one",)),
-	"clear-referenced": Case("1 > clear_refs", ("clear_refs_pte_range",)),
-	"clear-soft-dirty": Case("4 > clear_refs", ("clear_soft_dirty",)),
+	"clear-referenced": Case("1 is written to clear_refs", ("clear_refs_pte_range",)),
+	"clear-soft-dirty": Case("4 is written to clear_refs",
+				 ("clear_soft_dirty/clear_refs_pte_range",)),
 	"write-back": Case("msync() of a device's pages", ("page_vma_mkclean_one",)),
 	"uffd-wp": Case("UFFDIO_WRITEPROTECT", ("prot_commit_flush_ptes/change_pte_run",)),
-	"uffd-wp-none": Case("the same, nothing mapped yet", ("change_pte_range",)),
-	"uffd-unwp-none": Case("and back", ("change_softleaf_pte",)),
-	"uffd-wp-swapped": Case("the same, swapped memory", ("change_softleaf_pte",)),
-	"uffd-wp-written": Case("write to such a page, WP_ASYNC", ("do_wp_page", "wp_page_reuse")),
-	"uffd-wp-zap": Case("MADV_DONTNEED of such a file", ("cond_install_uffd_wp_ptes",)),
+	"uffd-wp-none": Case("UFFDIO_WRITEPROTECT, nothing mapped", ("change_pte_range",)),
+	"uffd-unwp-none": Case("UFFDIO_WRITEPROTECT, to undo that", ("change_softleaf_pte",)),
+	"uffd-wp-swapped": Case("UFFDIO_WRITEPROTECT, swapped memory", ("change_softleaf_pte",)),
+	"uffd-wp-written": Case("write to what is so protected, WP_ASYNC",
+				("do_wp_page", "wp_page_reuse")),
+	"uffd-wp-zap": Case("MADV_DONTNEED of a file that is so protected",
+			    ("zap_present_folio_ptes/cond_install_uffd_wp_ptes",)),
 	"pagemap-scan": Case("PAGEMAP_SCAN that protects", ("make_uffd_wp_pte",)),
 	"uffd-copy": Case("UFFDIO_COPY", ("mfill_atomic_install_pte",)),
 	"uffd-zero": Case("UFFDIO_ZEROPAGE", ("mfill_atomic_pte_zeropage",)),
@@ -434,7 +437,9 @@ HEAD = """# make pte-changes
 # executes to change an entry (mod_l1_entry(), ptwr_emulated_update()), so flushes of the
 # TLB and pinning of page tables are not in it. In fork(), the child's entries are in it as
 # far as they are not direct. Where the number of entries is not known (reclaim, ageing,
-# page_idle, vmalloc()), N is for each change.
+# page_idle, vmalloc()), N is for each change. Some places have their code in a function that
+# has others, too (zap_present_folio_ptes() in __zap_vma_range(), for one): then N is that
+# function's in the case, and the case has been made for the place.
 """
 
 

@@ -72,11 +72,15 @@ def keep_results(directory: Path, kept: Path) -> None:
 	old = load_results(kept / "results.json") if (kept / "results.json").is_file() else []
 	results = together(old, new)
 	places = {(r.kernel, r.guest) for r in new}
-	earlier = sorted({f"{r.kernel} in {r.guest}" +
-			  (f" ({r.bench})" if (r.kernel, r.guest) in places else "")
-			  for r in results[:len(results) - len(new)]})
+	earlier: dict[str, set[str]] = {}
+	for r in results[:len(results) - len(new)]:
+		benches = earlier.setdefault(f"{r.kernel} in {r.guest}", set())
+		if (r.kernel, r.guest) in places:
+			benches.add(r.bench)
 	if earlier:
-		facts = {**facts, "from an earlier run": ", ".join(earlier)}
+		facts = {**facts, "from an earlier run": ", ".join(
+			place + (f" ({', '.join(sorted(benches))})" if benches else "")
+			for place, benches in sorted(earlier.items()))}
 	with replaced(kept / "results.json") as tmp:
 		tmp.write_text(dump(results))
 	with replaced(kept / "report.txt") as tmp:
