@@ -161,13 +161,13 @@ def text(profiles: Iterable[Profiled]) -> str:
 	lines = []
 
 	def row(key: str, values: Iterable[float], digits: int = 2) -> None:
-		lines.append("".join(f"{v:10.{digits}f}" for v in values) + f"  {key}")
+		lines.append("".join(f"{v:11.{digits}f}" for v in values) + f"  {key}")
 
 	for (guest, bench, case, pages), items in grouped(profiles).items():
 		unit = LOOPS[bench].unit
 		size = f"{pages} pages, " if unit == "pte" else ""
 		lines += [f"{bench} {case}, {size}{guest}: instructions per {unit}",
-			  "".join(f"{i['kernel']:>10}" for i in items)]
+			  "".join(f"{i['kernel']:>11}" for i in items)]
 		names = dict.fromkeys(n for i in items for n in i["functions"])
 		row("total", [i["total"] for i in items])
 		if under_xen(guest):
