@@ -12,8 +12,8 @@ MAKEFLAGS += --no-print-directory
 
 # Programs of the tooling.
 programs := run test check series tree refresh mail base kernel deb shell kunit \
-	    bench bench-wall bench-alike bench-dist profile irqsoff will-it-scale race torture \
-	    snapshot alone faults soak upstream-tests stick stick-report
+	    bench bench-wall bench-alike bench-dist profile pte-changes irqsoff will-it-scale race \
+	    torture snapshot alone faults soak upstream-tests stick stick-report
 
 .PHONY: help deps report clean $(programs)
 
@@ -57,7 +57,8 @@ help:
 #:   bench-alike  base and series in Debian's configuration, beside Debian's packages;
 #:             KERNEL= of: base series debian-6.1 ...; over two hours on 2 cores
 #:   profile   instructions per function, before and after, and who enters the hypervisor;
-#:             GUEST= of: bare bare-noxen xen; KERNEL= of: base series topic1...
+#:             GUEST= of: bare bare-noxen xen domU; KERNEL= of: base series topic1...; BENCH=
+#:   pte-changes  how each place in mm/ changes ptes under Xen PV, before and after
 #:   will-it-scale  instructions per iteration of will-it-scale's tests of memory;
 #:             WIS=<its tree>; bare and xen if not given
 #:   irqsoff   longest time with interrupts off during mprotect();
@@ -117,6 +118,7 @@ alone: module = checks.alone
 bench-wall: module = bench.wall
 bench-dist: module = bench.dist
 profile: module = bench.by_function
+pte-changes: module = bench.pte_changes
 will-it-scale: module = bench.will_it_scale
 bench-alike: module = bench.alike
 irqsoff: module = bench.irqsoff

@@ -159,7 +159,7 @@ def count_entries(kernel: str, name: str) -> list[Result]:
 		with tempfile.TemporaryDirectory(dir=build_dir() / "bench") as tmp:
 			trace = record([*machine.command(), "-dfilter", wanted], tmp, MARKER, start,
 				       rounds=2 * item.forks + item.forks - 1,
-				       items="exec,nochain,int")
+				       items="exec,nochain,int", single=False)
 			rounds = list(entries(Path(trace).read_bytes(), start, calls, item.forks))
 		if not rounds:
 			raise ToolError(f"no whole round of {case} was recorded", EXIT_GUEST)

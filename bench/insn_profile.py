@@ -96,8 +96,12 @@ class Profile:
 
 	def among(self, addresses: Container[int], least: float = 0) -> float:
 		"""Return the executions per unit of those at @addresses that have @least each."""
-		return sum(n for address, n in self.count.items()
-			   if address in addresses and n >= least * self.units) / self.units
+		return sum(self.each(addresses, least).values())
+
+	def each(self, addresses: Container[int], least: float = 0) -> dict[int, float]:
+		"""Return {address: executions per unit} of those that among() adds up."""
+		return {address: n / self.units for address, n in self.count.items()
+			if address in addresses and n >= least * self.units}
 
 
 class Profiled(TypedDict):
@@ -105,7 +109,9 @@ class Profiled(TypedDict):
 
 	All figures but @pages and @units are per unit, a page table entry and its change;
 	@locked_per_call is per call. @hypervisor is what of @total belongs to Xen, @entries
-	are the entries into it by kind, @callers by kind and the kernel's function.
+	are the entries into it by kind, @callers by kind and the kernel's function. @locked
+	has the locked instructions by function and text, @pte_locked_per_pte is the part of
+	@locked_per_pte that changes page tables.
 	"""
 	kernel: str
 	guest: str
@@ -117,7 +123,9 @@ class Profiled(TypedDict):
 	functions: dict[str, float]
 	hypervisor: float
 	locked_per_pte: float
+	pte_locked_per_pte: float
 	locked_per_call: float
+	locked: dict[str, float]
 	entries: dict[str, float]
 	callers: dict[str, float]
 
@@ -157,11 +165,11 @@ def hmp(path: str, command: str) -> str:
 	return out.decode(errors="replace")
 
 
-def instructions(vmlinux: StrPath, pattern: str) -> set[int]:
-	"""Return the addresses of the instructions of @vmlinux that objdump shows as @pattern."""
+def instructions(vmlinux: StrPath, pattern: str) -> dict[int, str]:
+	"""Return {address: text} of the instructions of @vmlinux that objdump shows as @pattern."""
 	out = run(["objdump", "-d", "--no-show-raw-insn", vmlinux]).stdout
-	insn = re.compile(rf"^\s*([0-9a-f]+):\s+(?:{pattern})", re.M)
-	return {int(m.group(1), 16) for m in insn.finditer(out)}
+	insn = re.compile(rf"^\s*([0-9a-f]+):\s+((?:{pattern})[^#<\n]*)", re.M)
+	return {int(m[1], 16): " ".join(m[2].split()) for m in insn.finditer(out)}
 
 
 def hits_in(log: StrPath, position: int, needle: bytes) -> tuple[int, int]:
@@ -174,12 +182,12 @@ def hits_in(log: StrPath, position: int, needle: bytes) -> tuple[int, int]:
 
 
 def record(argv: Sequence[str], directory: str, marker: str, start: int, timeout: float = 600,
-	   rounds: int = ROUNDS, items: str = "exec,nochain") -> str:
+	   rounds: int = ROUNDS, items: str = "exec,nochain", single: bool = True) -> str:
 	"""Run QEMU as @argv until @marker is on its console, then log instructions; return the log.
 
 	Ends when the address @start was executed @rounds times and once more, so
 	that the log holds as many whole rounds. Everything lands in @directory.
-	@items is what QEMU logs; with "int" among them, blocks of instructions instead of each.
+	@items is what QEMU logs; without @single that are blocks of instructions, not each one.
 	Raises ToolError if marker or rounds take more than @timeout seconds (guests.qemu.Limits).
 	"""
 	mon, log, con = (os.path.join(directory, n) for n in ("mon", "exec.log", "console"))
@@ -218,7 +226,7 @@ def record(argv: Sequence[str], directory: str, marker: str, start: int, timeout
 		try:
 			wait(marked, f"{marker} on the console")
 			time.sleep(2)
-			if "int" not in items and "unknown command" in hmp(mon, ONE):
+			if single and "unknown command" in hmp(mon, ONE):
 				hmp(mon, "singlestep on")	# its name before QEMU 8.1
 			hmp(mon, f"log {items}")
 			wait(enough, f"{rounds} rounds")
@@ -303,14 +311,17 @@ def rounds_of(log: StrPath, start: int, entries: Entries) -> Iterator[Round]:
 
 
 def count(log: StrPath, start: int, units_per_round: int, entries: Entries,
-	  even: bool = True) -> Profile:
+	  even: bool = True, set_up: int | None = None) -> Profile:
 	"""Count a log of record(): whole rounds, each of which begins at the address @start.
 
 	A round is @units_per_round units; with @even an even number of rounds is
-	taken. @entries finds those into the hypervisor.
+	taken. @entries finds those into the hypervisor. Rounds are left out in which the
+	address @set_up was executed as often as there are units: what the next rounds work on
+	was set up there.
 	Raises ToolError if there is no whole round.
 	"""
-	rounds = list(rounds_of(log, start, entries))
+	rounds = [one for one in rounds_of(log, start, entries)
+		  if set_up is None or one.count[set_up] < units_per_round]
 	if even and len(rounds) % 2:
 		rounds.pop()
 	if not rounds:

@@ -91,8 +91,13 @@ PLACES = {
 }
 SHORT_PLACES = ("bare", "xen")
 DEBIAN_PLACES = ("bare", "xen")		# Debian's kernels have configs of their own
-PROFILED_PLACES = ("bare", "bare-noxen", "xen")
-ROUND_PLACES = ("bare", "xen")		# a shell's fork and exec is counted by function there
+# What is counted by function, and where: @bench of mprotect_perf, or a round of everyday.
+PROFILED = {
+	"bare": ("mprotect", "fork", "munmap", "everyday"),
+	"bare-noxen": ("mprotect", "fork", "munmap"),
+	"xen": ("mprotect", "fork", "munmap", "everyday"),
+	"domU": ("mprotect",),
+}
 EVERYDAY_PLACES = ("bare", "xen", "domU", "pvh")	# bench/everyday.py
 TIMED_PLACES = ("bare", "xen")		# by the clock
 

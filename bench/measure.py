@@ -10,12 +10,13 @@ Results go to build/bench/results.json, as common/result.py has them.
 import json
 import re
 import sys
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from bench import everyday, kernels, matrix, report
-from bench.by_function import EVERYDAY, profile, results as profile_results, write as write_profiles
+from bench.by_function import (add_steps as add_profiles, results as profile_results,
+			       write as write_profiles)
 from bench.clone import measure_clone
 from bench.facts import facts
 from bench.insn_profile import Profiled
@@ -90,13 +91,9 @@ def count_hypercalls(kernel: str, build_it: bool = True) -> list[Result]:
 		       (many - few) / TRACED_UPDATES)]
 
 
-def profiled(chosen: Container[str], names: Sequence[str]) -> list[tuple[str, str]]:
-	"""Return the (kernel, guest) whose instructions are counted by function: with symbols.
-
-	They are among the places @chosen and the kernels @names.
-	"""
-	return [(k, n) for n in matrix.PROFILED_PLACES if n in chosen for k in names
-		if k not in kernels.debian.KERNELS and kernels.runs_in(k, n)]
+def profiled(names: Sequence[str], place: str) -> list[str]:
+	"""Return those of the kernels @names that @place has counted by function: with symbols."""
+	return [k for k in names if k not in kernels.debian.KERNELS and kernels.runs_in(k, place)]
 
 
 def add_steps(steps: Steps[list[Result]], chosen: dict[str, matrix.Place], names: Sequence[str],
@@ -172,11 +169,9 @@ def bench(short: bool = False, guest_names: list[str] | None = None,
 
 	write()		# a profile that fails does not cost the figures
 	profiling: Steps[Profiled] = Steps("profile")
-	for kernel, name in () if short else profiled(chosen, kernel_names):
-		profiling.add(f"profile {kernel} {name}", partial(profile, kernel, name))
-		if name in matrix.ROUND_PLACES:
-			profiling.add(f"everyday {kernel} {name}",
-				      partial(profile, kernel, name, *EVERYDAY))
+	for name, benches in () if short else matrix.PROFILED.items():
+		for what in benches if name in chosen else ():
+			add_profiles(profiling, profiled(kernel_names, name), name, what)
 	profiles = profiling.run()
 	if profiles:
 		results += profile_results(profiles)

@@ -57,9 +57,10 @@ def write(directory: Path | None = None) -> str:
 
 
 def together(old: list[Result], new: list[Result]) -> list[Result]:
-	"""Return @new, and of @old the results of other kernels, places and benchmarks."""
-	measured = {(r.kernel, r.guest, r.bench) for r in new}
-	return [r for r in old if (r.kernel, r.guest, r.bench) not in measured] + new
+	"""Return @new, and what of @old differs in kernel, place, benchmark, case or metric."""
+	measured = {(r.kernel, r.guest, r.bench, r.case, r.metric) for r in new}
+	return [r for r in old if (r.kernel, r.guest, r.bench, r.case, r.metric) not in measured] \
+	       + new
 
 
 def keep_results(directory: Path, kept: Path) -> None:
@@ -71,11 +72,15 @@ def keep_results(directory: Path, kept: Path) -> None:
 	old = load_results(kept / "results.json") if (kept / "results.json").is_file() else []
 	results = together(old, new)
 	places = {(r.kernel, r.guest) for r in new}
-	earlier = sorted({f"{r.kernel} in {r.guest}" +
-			  (f" ({r.bench})" if (r.kernel, r.guest) in places else "")
-			  for r in results[:len(results) - len(new)]})
+	earlier: dict[str, set[str]] = {}
+	for r in results[:len(results) - len(new)]:
+		benches = earlier.setdefault(f"{r.kernel} in {r.guest}", set())
+		if (r.kernel, r.guest) in places:
+			benches.add(r.bench)
 	if earlier:
-		facts = {**facts, "from an earlier run": ", ".join(earlier)}
+		facts = {**facts, "from an earlier run": ", ".join(
+			place + (f" ({', '.join(sorted(benches))})" if benches else "")
+			for place, benches in sorted(earlier.items()))}
 	with replaced(kept / "results.json") as tmp:
 		tmp.write_text(dump(results))
 	with replaced(kept / "report.txt") as tmp:
@@ -89,7 +94,8 @@ def keep(directory: Path, kept: Path = KEPT) -> None:
 	"""
 	if (directory / "results.json").is_file():
 		keep_results(directory, kept)
-	for name in ("wall.txt", "wall.json", "will-it-scale.txt", "breakdown.txt"):
+	for name in ("wall.txt", "wall.json", "will-it-scale.txt", "pte-changes.txt",
+		     "breakdown.txt"):
 		if (directory / name).is_file():
 			to = kept.parent if name == "breakdown.txt" else kept
 			with replaced(to / name) as tmp:

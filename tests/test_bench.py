@@ -9,10 +9,11 @@ import time
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
+from unittest.mock import patch
 
 from bench import (alike, by_function, clone, debian, everyday, insn_profile, irqsoff, kernels,
-		   matrix, measure, noise, notify, page, plot, programs, report, table, wall,
-		   will_it_scale)
+		   matrix, measure, noise, notify, page, plot, programs, pte_changes, report, table,
+		   wall, will_it_scale)
 from bench.steps import Steps, clock
 from common.command import EXIT_FETCH, EXIT_GUEST, EXIT_USAGE, ROOT, ToolError, run
 from common.result import Result, Row, dump, load, parse
@@ -284,6 +285,55 @@ class Profile(BenchCase):
 		self.assertEqual(found.among({self.LOOP, self.START}), 1.5)
 		self.assertEqual(found.among({self.LOOP, self.START}, 0.6), 1)
 
+	def test_rounds_that_set_up_are_left_out(self):
+		clean, dirty = (self.START, self.LOOP), (self.START, *[self.LOOP] * 2)
+		log = self.log(*dirty, *clean, *dirty, *clean, self.START)
+		found = insn_profile.count(log, self.START, 2, self.entries(), even=False,
+					   set_up=self.LOOP)
+		self.assertEqual((found.units, found.count[self.LOOP]), (4, 2))
+		self.fails(EXIT_GUEST, "not enough rounds", insn_profile.count,
+			   self.log(*dirty, *dirty, self.START), self.START, 2, self.entries(),
+			   False, self.LOOP)
+
+	def test_locked_instructions_of_page_tables_are_told_apart(self):
+		of_ptes = [("__zap_vma_range", "xchg %rax,(%r15)"),
+			   ("copy_page_range", "lock cmpxchg %rdx,(%rbx)"),
+			   ("copy_page_range", "lock cmpxchg %r8,(%rbx)"),
+			   ("native_wrprotect_pte_slow", "lock cmpxchg %rdx,(%rdi)"),
+			   ("ptep_clear_flush_young", "lock btrq $0x5,(%rdx)")]
+		others = [("copy_page_range", "lock incl 0x34(%r15)"),
+			  ("copy_page_range", "lock cmpxchg %edx,(%rbx)"),
+			  ("copy_page_range", "lock cmpxchg %r8d,(%rbx)"),
+			  ("copy_page_range", "lock btsq $0x1f,0x68(%r15)"),
+			  ("copy_page_range", "lock andb $0xf7,0x1(%r10)"),
+			  ("folios_put_refs", "lock sub %eax,0x34(%rbx)"),
+			  ("rwsem_down_write_slowpath", "lock cmpxchg %rdx,(%rdi)")]
+		for wanted, sites in ((True, of_ptes), (False, others)):
+			for function, insn in sites:
+				self.assertEqual(by_function.changes_ptes(function, insn), wanted,
+						 (function, insn))
+
+	def test_locked_instructions_by_function(self):
+		symbols = insn_profile.SymbolMap(self.MAP.replace("loop", "copy_page_range"))
+		found = insn_profile.Profile(32, insn_profile.collections.Counter(
+			{self.START: 1, self.LOOP: 32, self.LOOP + 4: 64}))
+		sites = {self.START: "lock incl (%rax)", self.LOOP: "xchg %rax,(%rdx)",
+			 self.LOOP + 4: "lock incl 0x34(%rdx)"}
+		self.assertEqual(by_function.locked(found, symbols, sites),
+				 {"copy_page_range: xchg %rax,(%rdx)": 1,
+				  "copy_page_range: lock incl 0x34(%rdx)": 2})
+		self.assertEqual(by_function.locked(found, symbols, sites, of_ptes=True),
+				 {"copy_page_range: xchg %rax,(%rdx)": 1})
+
+	def test_instructions_are_found_in_a_program(self):
+		source = self.tmp / "a.c"
+		source.write_text("long f(long *p)\n"
+				  "{\n\treturn __atomic_exchange_n(p, 1, __ATOMIC_SEQ_CST);\n}\n")
+		run(["gcc", "-O2", "-c", source, "-o", self.tmp / "a.o"])
+		found = insn_profile.instructions(self.tmp / "a.o", by_function.LOCKED)
+		self.assertEqual([re.sub(r"%\w+", "R", text) for text in found.values()],
+				 ["xchg R,(R)"])
+
 	def test_traps_are_told_from_hypercalls(self):
 		one = (self.START, self.XEN_ADDR, 0x400000, self.XEN_ADDR, self.HYPERCALL,
 		       self.XEN_ADDR)
@@ -348,27 +398,50 @@ class Profile(BenchCase):
 		item = {"kernel": "base", "guest": "xen", "bench": "mprotect", "case": "anon-4k",
 			"pages": 512, "units": 1024, "total": 30.0,
 			"functions": {"loop": 20.0, "xen:f": 9.99, "tiny": 0.01},
-			"hypervisor": 9.99, "locked_per_pte": 1.0, "locked_per_call": 12.0,
+			"hypervisor": 9.99, "locked_per_pte": 1.0, "pte_locked_per_pte": 0.75,
+			"locked_per_call": 12.0, "locked": {"loop: xchg %rax,(%r15)": 0.75},
 			"entries": {"trap": 0.5}, "callers": {"trap loop": 0.5}}
 		text = by_function.text([item, {**item, "kernel": "series", "locked_per_pte": 0}])
 		self.assertRegex(text, r"20\.00\s+20\.00  loop")
 		self.assertRegex(text, r"0\.01\s+0\.01  functions below")
 		self.assertRegex(text, r"0\.5000\s+0\.5000  entries into the hypervisor: trap loop")
 		self.assertRegex(text, r"1\.00\s+0\.00  locked instructions of the kernel, per pte")
+		self.assertRegex(text, r"0\.75\s+0\.75  locked .* of page tables, per pte")
+		self.assertRegex(text, r"0\.75\s+0\.75  locked: loop: xchg %rax,\(%r15\)")
 		metrics = {r.metric: r.value for r in by_function.results([item])}
 		self.assertEqual(metrics,
-				 {"locked_per_pte": 1, "hypervisor_instructions_per_pte": 9.99,
+				 {"locked_per_pte": 1, "pte_locked_per_pte": 0.75,
+				  "hypervisor_instructions_per_pte": 9.99,
 				  "traps_to_hypervisor_per_pte": 0.5})
 		old = [result("base", 300.0, "xen", 512),
 		       *by_function.results([{**item, "locked_per_pte": 7}])]
 		self.assertEqual(by_function.merged(old, [item]),
 				 [old[0], *by_function.results([item])])
 
+	def test_a_profile_alone_leaves_results(self):
+		item = {"kernel": "base", "guest": "bare", "bench": "fork", "case": "anon-4k",
+			"pages": 512, "units": 512, "total": 900.0, "functions": {"f": 900.0},
+			"hypervisor": 0.0, "locked_per_pte": 6.0, "pte_locked_per_pte": 1.0,
+			"locked_per_call": 2.0, "locked": {}, "entries": {}, "callers": {}}
+		out = self.tmp / "build" / "bench"
+		out.mkdir(parents=True)
+		with patch.object(by_function, "facts", lambda found: {"machine": "m"}):
+			by_function.keep([item])
+			self.assertIn('"make profile"', (out / "facts.json").read_text())
+			(out / "facts.json").write_text('{"command": "make bench"}')
+			by_function.keep([{**item, "kernel": "series"}])
+		self.assertEqual([(r.kernel, r.metric, r.value)
+				  for r in load(out / "results.json")],
+				 [(k, m, v) for k in ("base", "series") for m, v in
+				  (("locked_per_pte", 6.0), ("pte_locked_per_pte", 1.0))])
+		self.assertIn("make bench", (out / "report.txt").read_text())
+
 	def test_a_round_of_everyday_counts_as_a_whole(self):
 		item = {"kernel": "base", "guest": "xen", "bench": "everyday",
 			"case": "fork-exec", "pages": 1, "units": 4, "total": 2690000.4,
 			"functions": {"f": 2690000.4}, "hypervisor": 1e6,
-			"locked_per_pte": 5.0, "locked_per_call": 0.0,
+			"locked_per_pte": 5.0, "pte_locked_per_pte": 0.0,
+			"locked_per_call": 0.0, "locked": {},
 			"entries": {"hypercall": 698.25, "trap": 34.0, "user": 7.0},
 			"callers": {"hypercall fork": 600.0}}
 		found = {r.metric: r.value for r in by_function.results([item])}
@@ -378,6 +451,118 @@ class Profile(BenchCase):
 			      by_function.text([item]))
 		bare = by_function.results([{**item, "guest": "bare"}])
 		self.assertEqual([r.metric for r in bare], ["instructions_per_round"])
+
+
+class PteChanges(BenchCase):
+	"""Who changes ptes, and what Xen does for it."""
+
+	SOURCE = " * set_pte_at() in a comment\n" \
+		 "static inline void one(struct mm_struct *mm)\n{\n" \
+		 "\t/* pte_clear() in a comment */\n\tset_pte_at(mm, 0, NULL, pte);\n}\n\n" \
+		 "static int\ntwo(void)\n{\n\tone(NULL);\n\thuge_ptep_clear_flush(mm);\n}\n\n" \
+		 "int three(int n);\n\n" \
+		 "void three_of(void)\n{\n\tptep_clear_flush(NULL);\n}\n"
+	MAP = f"ffffffff81000000 T {pte_changes.START}\n" \
+	      f"ffffffff81000010 T {pte_changes.MARK}\n" \
+	      "ffffffff81000020 T two\nffffffff81000030 t three_of.isra.0\n" \
+	      "ffffffff81000040 T rest\n"
+	XEN = "ffff82d040200000 t arch/x86/mm.c#mod_l1_entry.isra.0\n" \
+	      "ffff82d040200010 t arch/x86/pv/ro-page-fault.c#ptwr_emulated_update\n" \
+	      "ffff82d040200020 T do_mmu_update\n" \
+	      "ffff82d040200030 t arch/x86/mm.c#get_page_and_type_from_mfn\n"
+	START, MARK, TWO, THREE, REST = range(0xffffffff81000000, 0xffffffff81000050, 0x10)
+	CHANGE, TRAP, CALL, LARGER = range(0xffff82d040200000, 0xffff82d040200040, 0x10)
+	OTHER = 0xffff82d040200024
+
+	def tree(self):
+		"""Return the path of a kernel tree with SOURCE in mm/."""
+		(self.tmp / "mm").mkdir(exist_ok=True)
+		(self.tmp / "mm" / "a.c").write_text(self.SOURCE)
+		return self.tmp
+
+	def watch(self):
+		"""Return a Watch of the functions of MAP."""
+		symbols = insn_profile.SymbolMap(self.MAP, self.XEN)
+		return pte_changes.Watch.of(symbols, {"two", "three_of"})
+
+	def test_places_are_functions_that_call_helpers(self):
+		found = pte_changes.places(self.tree(), ["two", "three_of.isra.0", "rest"])
+		self.assertEqual({p.name: (p.file, p.helpers, p.symbols) for p in found.values()},
+				 {"one": ("mm/a.c", {"set_pte_at"}, {"two"}),	# inlined there
+				  "three_of": ("mm/a.c", {"ptep_clear_flush"}, {"three_of"})})
+
+	def test_a_place_that_is_not_in_the_table(self):
+		known = [name for case in pte_changes.CASES.values() for place in case.places
+			 for name in place.split("/")] + list(pte_changes.NOT_MEASURED)
+		pte_changes.check_complete(known)
+		self.fails(EXIT_USAGE, "new_one: no case", pte_changes.check_complete,
+			   [*known, "new_one"])
+		self.fails(EXIT_USAGE, f"{known[-1]}: not in the kernel",
+			   pte_changes.check_complete, known[:-1])
+
+	def test_cases_are_those_of_the_program(self):
+		names = pte_changes.names_of((ROOT / pte_changes.PROGRAM).read_text())
+		self.assertEqual(sorted(names), sorted(pte_changes.CASES))
+
+	def test_what_xen_does_counts_for_the_place_before(self):
+		trace = [self.MARK, self.TWO, self.OTHER, self.TRAP, self.START,	# before
+			 self.MARK, self.TWO, self.REST, self.OTHER, self.CHANGE, self.REST,
+			 self.OTHER, self.CHANGE, self.CHANGE, self.CHANGE, self.REST,
+			 self.OTHER, self.REST, self.THREE, self.TRAP, self.THREE, self.MARK,
+			 self.TWO, self.MARK]
+		found = list(pte_changes.sections([trace[:9], trace[9:]], self.watch()))
+		self.assertEqual(found, [{"two": pte_changes.Counts(1, 2, 4, 0),
+					  "three_of": pte_changes.Counts(2, 0, 0, 1)},
+					 {"two": pte_changes.Counts(1)}])
+
+	def test_requests_for_tables_that_are_not_pinned(self):
+		trace = [self.START, self.MARK, self.TWO, self.CALL, self.OTHER, self.TWO,
+			 self.CALL, self.LARGER, self.TWO, self.CALL, self.CHANGE, self.TWO,
+			 self.MARK]
+		found = list(pte_changes.sections([trace], self.watch()))
+		self.assertEqual(found, [{"two": pte_changes.Counts(4, 2, 2, 0)}])
+
+	def test_counts_are_words_and_figures_per_entry(self):
+		for counts, text in ((pte_changes.Counts(5), "direct"),
+				     (pte_changes.Counts(5, traps=64), "trap 1.00"),
+				     (pte_changes.Counts(5, 64, 64, 64),
+				      "trap 1.00 + hypercall 1.00"),
+				     (pte_changes.Counts(5, 2, 64, 0), "queued 1.00 in 0.03"),
+				     (pte_changes.Counts(5, 66, 70, 0), "hypercall 1.03")):
+			self.assertEqual(counts.text(64), text)
+
+	def test_a_hypervisor_without_symbols(self):
+		self.fails(EXIT_USAGE, "lack what changes entries", pte_changes.Watch.of,
+			   insn_profile.SymbolMap(self.MAP), set())
+
+	def test_cases_are_every_other_section(self):
+		console = "# case a entries=7\r\n# case b skipped: no swap\r\n" \
+			  "# case a entries=64\r\n"
+		counted = [{"two": pte_changes.Counts(1, traps=64)}, {}, {}]
+		found = pte_changes.cases_of(["a", "b"], console, counted)
+		self.assertEqual((found["a"].entries, found["b"].skipped), (64, "no swap"))
+		place = pte_changes.Place("one", "mm/a.c", {"set_pte_at"}, {"two"})
+		one = pte_changes.Measured({"one": place}, found)
+		self.assertEqual([pte_changes.cell(one, case, ["one"]) for case in "abc"],
+				 ["trap 1.00", "not measured: no swap",
+				  "not measured: the case is missing"])
+		self.assertEqual(pte_changes.cell(one, "a", ["other"]), "")
+		self.fails(EXIT_GUEST, "3 sections", pte_changes.cases_of, ["a", "b", "c"],
+			   console, counted)
+
+	def test_the_table_names_each_place(self):
+		trees = {place: pte_changes.Place(place, "mm/a.c", {"set_pte_at"}, {"two"})
+			 for case in pte_changes.CASES.values() for name in case.places
+			 for place in name.split("/")}
+		trees |= {name: pte_changes.Place(name, "mm/b.c", {"pte_clear"}, set())
+			  for name in pte_changes.NOT_MEASURED}
+		one = pte_changes.Measured(trees, {"mremap": pte_changes.Found(
+			64, {"two": pte_changes.Counts(9, 3, 128, 0)})})
+		text = pte_changes.text_of({"base": one, "series": one}, 64)
+		self.assertRegex(text, r"mremap\(\) +mm/a.c: move_ptes\(\): set_pte_at +"
+				 r"queued 2.00 in 0.05 +queued 2.00 in 0.05\n")
+		self.assertEqual([name for name in trees if f"{name}()" not in text], [])
+		self.assertLess(max(map(len, text.splitlines())), 150)
 
 
 class Noticed(BenchCase):
@@ -663,6 +848,16 @@ class Report(BenchCase):
 		self.assertEqual(load(kept / "results.json"), [*old[:2], result("series", 0.5)])
 		self.assertRegex((kept / "report.txt").read_text(),
 				 r"(?m)^from an earlier run: +base in bare, base in xen$")
+
+	def test_a_metric_by_itself_keeps_the_others(self):
+		kept = self.tmp / "kept"
+		kept.mkdir()
+		old = result("base", 2.0)
+		(kept / "results.json").write_text(dump([old]))
+		locked = replace(old, metric="locked_per_pte")
+		(self.tmp / "results.json").write_text(dump([locked]))
+		report.keep(self.tmp, kept)
+		self.assertEqual(load(kept / "results.json"), [old, locked])
 
 	def test_a_benchmark_by_itself_keeps_the_others(self):
 		kept = self.tmp / "kept"
