@@ -47,11 +47,12 @@ def selftest_job(program: Path, arguments: str, setup: str = "true",
 
 def run_selftest(tally: Tally, title: str, kind: str, program: Path, arguments: str,
 		 timeout: float = 300, setup: str = "true", wrapper: Path | None = None,
-		 may_warn: bool = False, kernel: str = "series", **options: Any) -> list[str]:
+		 may_warn: bool = False, kernel: str = "series",
+		 **options: Any) -> list[str]:
 	"""Run @program in a guest after the shell line @setup; count its KTAP results, and the run.
 
-	The @kernel is built if it is not up to date. @wrapper is the path of a shell script that takes the command as its
-	arguments; @may_warn as in Guest.run(). Returns the lines.
+	The @kernel is built if it is not up to date. @wrapper is the path of a shell script
+	that takes the command as its arguments; @may_warn as in Guest.run(). Returns the lines.
 	"""
 	lines: list[str] = []
 	options = {"smp": 2, **options}

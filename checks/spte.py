@@ -75,5 +75,5 @@ def check_hints(tally: Tally, kernel: str = "series") -> None:
 	with tally.step("numa_hint: build"):
 		program = selftest("kvm", "x86/numa_hint_test", "debug")
 	if program:
-		run_selftest(tally, "numa_hint debug", "bare", program, "", config="debug", svm=True,
-			     accel="tcg", append="numa=fake=2", kernel=kernel)
+		run_selftest(tally, "numa_hint debug", "bare", program, "", config="debug",
+			     svm=True, accel="tcg", append="numa=fake=2", kernel=kernel)

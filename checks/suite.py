@@ -5,6 +5,7 @@ Parts: tooling (no kernel), patches (no build), guests (builds and boots).
 """
 import sys
 import unittest
+from collections.abc import Callable
 from types import TracebackType
 
 from checks.benchmark import check_bench, check_dist
@@ -29,11 +30,11 @@ PARTS = ("tooling", "patches", "guests")
 TOOLING_GATES = ("lint",)
 # The others are for make check.
 PATCHES_GATES = ("series", "figures", "checkpatch", "maintainers", "kernel-doc")
-GUEST_CHECKS = (check_kunit, check_base_fails, check_kunit_tool, check_hotplug, check_permissions,
-		check_broken_guests, check_shell, check_races, check_zap_race, check_gup_race,
-		check_marks, check_guest_marks, check_scan, check_torture, check_l1tf,
-		check_migrate, check_foreign, check_change_pte, check_split, check_hints, check_dist,
-		check_bench)
+GUEST_CHECKS: tuple[Callable[[Tally], None], ...] = (
+	check_kunit, check_base_fails, check_kunit_tool, check_hotplug, check_permissions,
+	check_broken_guests, check_shell, check_races, check_zap_race, check_gup_race, check_marks,
+	check_guest_marks, check_scan, check_torture, check_l1tf, check_migrate, check_foreign,
+	check_change_pte, check_split, check_hints, check_dist, check_bench)
 Raised = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.command import EXIT_MISSING, ToolError
 from common.tally import Tally
-from gates import boot, compile as compiling, run, static, targets
+from gates import compile as compiling, run, static, targets
 from series import patches
 from tests.miniature import FakeCase
 

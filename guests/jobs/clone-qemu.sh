@@ -7,7 +7,7 @@
 # which reads all of "pages", then writes to them. Ends with "clone: PAGES pages READ WRITTEN",
 # how many faults the second guest took until all were read, and from then until all were
 # written. vmm.sh comes before this.
-# shellcheck disable=SC2154
+# shellcheck disable=SC2154,SC2317
 
 STATS=/sys/kernel/debug/kvm
 IGNORE='{"capabilities": [{"capability": "x-ignore-shared", "state": true},
