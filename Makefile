@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 # Programs of the tooling.
 programs := run test check series tree refresh mail base kernel deb shell kunit \
 	    bench bench-wall bench-alike bench-dist profile pte-changes irqsoff will-it-scale race \
-	    torture snapshot alone faults soak upstream-tests stick stick-report
+	    torture snapshot alone faults soak upstream-tests others stick stick-report
 
 .PHONY: help deps report clean $(programs)
 
@@ -91,7 +91,10 @@ help:
 #:   soak            all tests, longer, and failing allocations, CPU hotplug, frozen tasks;
 #:                   CONFIG= of: kasan debug (default: both) kcsan rt up preempt
 #:                   MINUTES=15 of stress   SMP=2
-#:   upstream-tests  upstream's mm and KVM selftests, base against series   CONFIG=lean|upstream
+#:   upstream-tests  upstream's selftests of KVM, mm, x86, proc, base against series;
+#:                   CONFIG=lean|upstream
+#:   others          stress-ng, collectors, redis and LTP, base against series;
+#:                   LTP=<its tree>   GUEST="bare xen" CONFIG=lean
 #:
 #: Other
 #:   deps      install missing Debian packages (root), or print the command
@@ -129,6 +132,7 @@ test: module = checks.suite
 faults: module = checks.faults
 soak: module = checks.soak
 upstream-tests: module = checks.upstream
+others: module = checks.others
 check: module = gates.run
 check: packages = --check
 deb: module = guests.deb

@@ -12,6 +12,7 @@ from checks.benchmark import check_bench, check_dist
 from checks.broken_guests import check_broken_guests
 from checks.by_hand import check_permissions, check_shell
 from checks.faults import check_faults_apply
+from checks.folios import check_large_folios
 from checks.foreign import check_foreign
 from checks.in_guest import begin
 from checks.kunit_suites import check_base_fails, check_hotplug, check_kernels, check_kunit
@@ -34,7 +35,7 @@ GUEST_CHECKS: tuple[Callable[[Tally], None], ...] = (
 	check_kunit, check_base_fails, check_kunit_tool, check_hotplug, check_permissions,
 	check_broken_guests, check_shell, check_races, check_zap_race, check_gup_race, check_marks,
 	check_guest_marks, check_scan, check_torture, check_l1tf, check_migrate, check_foreign,
-	check_change_pte, check_split, check_hints, check_dist, check_bench)
+	check_large_folios, check_change_pte, check_split, check_hints, check_dist, check_bench)
 Raised = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 

@@ -4,12 +4,16 @@
 What the system's apt does not offer comes through a private apt state, which
 takes the mirror from the system's settings and never changes them.
 """
+import gzip
 import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from common.command import EXIT_MISSING, ToolError, build_dir, replaced, run, say
+
+# What is installed does not count: it may be newer than the archive's, or of another origin.
+NOTHING_INSTALLED = ("-o", "Dir::State::Status=/dev/null")
 
 
 def debian_mirror(label: str = "Debian") -> str | None:
@@ -98,6 +102,7 @@ def unpacked(packages: Sequence[str], suite: str, libraries: bool = True) -> Pat
 		options = [] if source == "system" else private_apt(source)
 		if options is None:
 			continue
+		options += NOTHING_INSTALLED
 		names = with_libraries(packages, options, libraries)
 		if not names:
 			continue
@@ -118,3 +123,15 @@ def unpacked(packages: Sequence[str], suite: str, libraries: bool = True) -> Pat
 		return out
 	raise ToolError(f"neither this system's apt nor {suite} has {' '.join(packages)}: "
 			"run 'apt-get update'", EXIT_MISSING)
+
+
+def package_version(root: Path, package: str) -> str:
+	"""Return "package version", as the changelog of @package below @root has it."""
+	for log in ("changelog.Debian.gz", "changelog.gz"):
+		path = root / "usr" / "share" / "doc" / package / log
+		if path.is_file():
+			with gzip.open(path, "rt") as f:
+				match = re.search(r"\((\S+)\)", f.readline())
+			if match:
+				return f"{package} {match[1]}"
+	return f"{package} unknown"

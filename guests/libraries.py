@@ -2,7 +2,7 @@
 """QEMU, and what dynamically linked programs need in an initramfs."""
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from common.command import EXIT_MISSING, StrPath, ToolError, run
@@ -31,10 +31,12 @@ def library_index(root: StrPath) -> dict[str, Path]:
 	return index
 
 
-def libraries(programs: Iterable[StrPath], root: StrPath) -> list[FilePair]:
+def libraries(programs: Iterable[StrPath], root: StrPath,
+	      beside: Collection[str] = ()) -> list[FilePair]:
 	"""Return (guest path, host path) of all libraries of @programs, from packages at @root.
 
-	The loader is among them. Raises ToolError if one is not there.
+	The loader is among them, those that lie @beside a program are not. Raises ToolError if one
+	is not there.
 	"""
 	index, queue = library_index(root), list(programs)
 	found: dict[str, Path] = {}
@@ -42,7 +44,7 @@ def libraries(programs: Iterable[StrPath], root: StrPath) -> list[FilePair]:
 	while queue:
 		program = queue.pop()
 		for name in [*needed(program), loader, UNNAMED]:
-			if name in found:
+			if name in found or name in beside:
 				continue
 			if name not in index:
 				raise ToolError(f"{Path(program).name} needs {name}, which is not "

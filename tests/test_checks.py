@@ -8,7 +8,7 @@ import unittest.mock
 from pathlib import Path
 
 from bench.kvm import parse_kvm
-from checks import alone, faults, foreign, kcsan, snapshot, spte, upstream
+from checks import alone, faults, foreign, kcsan, outcomes, snapshot, spte, upstream
 from common.command import ToolError
 from common.tally import Tally
 from guests import vmm
@@ -247,7 +247,7 @@ class UpstreamTest(unittest.TestCase):
 
 	def test_outcomes(self):
 		results = upstream.parse(self.lines)
-		self.assertEqual({n: upstream.cell(r) for n, r in results.items()},
+		self.assertEqual({n: outcomes.cell(r) for n, r in results.items()},
 				 {"a": "pass 1/0/1", "b": "timeout", "c": "fail 0/1/0"})
 
 	def test_same(self):

@@ -55,6 +55,7 @@ BAD = {
 	"TRANSACTIONS": ("1e7", "is not a positive number"),
 	"ROUNDS": ("0", "is not a positive number"),
 	"WIS": ("/no/such", "is not a directory"),
+	"LTP": ("/no/such", "is not a directory"),
 	"BENCH": ("m;protect", "is not a list of names"),
 	"KEEP": ("yes", "neither 0 nor 1"),
 	"DEB_CONFIG": ("/no/such", "is not a file"),

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define MARKER "guest-init: job ended with status"
@@ -45,23 +47,52 @@ static void open_console(void)
 		close(fd);
 }
 
-static int run_job(void)
+static int code(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/*
+ * Leads the session of the console. When its leader ends, the kernel hangs the console up,
+ * and what was not sent by then is lost.
+ */
+static void __attribute__((noreturn)) lead_session(void)
 {
 	static char *const argv[] = { "/bin/sh", "/job", NULL };
 	static char *const envp[] = {
 		"PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/", "TERM=linux", NULL
 	};
 	int status;
+	pid_t pid;
+
+	setsid();
+	ioctl(0, TIOCSCTTY, 1);
+	pid = fork();
+	if (pid < 0)
+		die("fork");
+	if (!pid) {
+		execve(argv[0], argv, envp);
+		die("/bin/sh");
+	}
+	/* Ctrl-C is for those who run in it. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGQUIT, SIG_IGN);
+	while (waitpid(pid, &status, 0) != pid)
+		if (errno != EINTR)
+			die("wait");
+	tcdrain(1);
+	_exit(code(status));
+}
+
+static int run_job(void)
+{
+	int status;
 	pid_t pid = fork(), ended;
 
 	if (pid < 0)
 		die("fork");
-	if (!pid) {
-		setsid();
-		ioctl(0, TIOCSCTTY, 1);
-		execve(argv[0], argv, envp);
-		die("/bin/sh");
-	}
+	if (!pid)
+		lead_session();
 	/* Process 1 has to wait for orphans, too. */
 	do {
 		ended = wait(&status);
@@ -69,7 +100,7 @@ static int run_job(void)
 	if (ended != pid)
 		die("wait");
 
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return code(status);
 }
 
 int main(void)
