@@ -5,9 +5,8 @@ from pathlib import Path
 
 from checks.in_guest import DISK, run_selftest
 from checks.torture import torture
-from common.command import ROOT
 from common.tally import Tally
-from guests.job import guest
+from guests.job import guest, script
 from guests.selftests import selftest
 
 RACES = (("bare", "debug"), ("xen", "debug"))	# guest and config
@@ -40,9 +39,8 @@ def check_torture(tally: Tally) -> None:
 
 def migrate_script(name: str) -> str:
 	"""Return the text of guests/jobs/@name with its settings."""
-	return f"rounds={MIGRATE_ROUNDS}\nseconds={MIGRATE_SECONDS}\n" \
-		f"memory={MIGRATE_MEMORY}\nless={MIGRATE_LESS}\n" + \
-		(ROOT / "guests" / "jobs" / name).read_text()
+	return script(name, rounds=MIGRATE_ROUNDS, seconds=MIGRATE_SECONDS, memory=MIGRATE_MEMORY,
+		      less=MIGRATE_LESS)
 
 
 def check_migrate(tally: Tally) -> None:

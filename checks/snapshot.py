@@ -16,10 +16,10 @@ from common.command import ROOT, main
 from common.settings import KERNELS, Parser
 from common.tally import Tally
 from guests.initramfs import compile_static
-from guests.job import guest
+from guests.job import guest, script
 from guests.libraries import libraries
 from guests.qemu import Guest
-from guests.vmm import script, vmm_machine
+from guests.vmm import vmm_machine
 from guests.xen import SUITES
 
 EXPECTED = {"base": "torn", "series": "whole"}

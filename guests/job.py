@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, TypedDict
 
-from common.command import StrPath, build_dir
+from common.command import ROOT, StrPath, build_dir
 from common.settings import setting
 from guests.initramfs import FilePair, initramfs
 from guests.kernel import build, image, output
@@ -37,6 +37,13 @@ class Size(TypedDict):
 def size(smp: int = 1, mem: int = 2048) -> Size:
 	"""Return what SMP=, MEM= and ACCEL= say of a Guest; @smp and @mem (MiB) are defaults."""
 	return {"smp": setting("SMP", smp), "mem": setting("MEM", mem), "accel": setting("ACCEL")}
+
+
+def script(*names: str, **variables: object) -> str:
+	"""Return the text of the scripts @names of guests/jobs/, shell @variables set before."""
+	lines = [f'{key}="{value}"\n' for key, value in variables.items()]
+	return "".join([*lines, *[(ROOT / "guests" / "jobs" / name).read_text()
+				  for name in names]])
 
 
 def guest(kind: str, kernel: str, name: str, job: str, *, config: str | None = None,

@@ -5,18 +5,11 @@ The guest runs counter.c. The job is one of guests/jobs/, after vmm.sh there.
 """
 from common.command import ROOT, build_dir
 from guests.initramfs import compile_static, initramfs
-from guests.job import guest
+from guests.job import guest, script
 from guests.kernel import build, image
 from guests.libraries import vmm_files
 from guests.nested import NO_KUNIT
 from guests.qemu import Guest
-
-
-def script(*names: str, **variables: object) -> str:
-	"""Return the text of the scripts @names of guests/jobs/, shell @variables set before."""
-	lines = [f'{key}="{value}"\n' for key, value in variables.items()]
-	return "".join([*lines, *[(ROOT / "guests" / "jobs" / name).read_text()
-				  for name in names]])
 
 
 def vmm_machine(kernel: str, name: str, job: str, pages: int, passes: int,

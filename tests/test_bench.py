@@ -17,7 +17,7 @@ from bench import (alike, by_function, clone, debian, everyday, insn_profile, ir
 from bench.steps import Steps, clock
 from common.command import EXIT_FETCH, EXIT_GUEST, EXIT_USAGE, ROOT, ToolError, run
 from common.result import Result, Row, dump, load, parse
-from guests import vmm
+from guests import job
 from tests.miniature import FakeCase
 
 def result(kernel, value, guest="bare", pages=4096, case="anon-4k"):
@@ -705,7 +705,7 @@ class Clone(BenchCase):
 
 	def test_job_prints_such_a_line(self):
 		self.assertIn('echo "clone: $pages pages $read $((written - read))"',
-			      vmm.script("clone-qemu.sh"))
+			      job.script("clone-qemu.sh"))
 
 
 class WillItScale(BenchCase):

@@ -11,7 +11,7 @@ from bench.kvm import parse_kvm
 from checks import alone, faults, foreign, kcsan, outcomes, snapshot, spte, upstream
 from common.command import ToolError
 from common.tally import Tally
-from guests import vmm
+from guests import job
 from guests.kernel import known_kernels
 
 FAULT = """SPDX-License-Identifier: GPL-2.0
@@ -171,7 +171,7 @@ class SnapshotTest(unittest.TestCase):
 
 	def test_variables_come_first(self):
 		for name in ("snapshot-qemu.sh", "snapshot-criu.sh"):
-			self.assertTrue(vmm.script(name, pages=7, append="a b").startswith(
+			self.assertTrue(job.script(name, pages=7, append="a b").startswith(
 				'pages="7"\nappend="a b"\n#!/bin/sh\n'))
 
 	def test_wrong_kernel_is_a_failure(self):
