@@ -19,9 +19,11 @@
 #include <kunit/test.h>
 #include <linux/cleanup.h>
 #include <linux/hugetlb.h>
+#include <linux/irq_work.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/pgtable.h>
+#include <linux/prandom.h>
 #include <linux/sched/mm.h>
 #include <linux/swapops.h>
 #include <linux/uaccess.h>
@@ -95,6 +97,12 @@ static pte_t strip_hypervisor_bits(pte_t pte)
 {
 	return pte_flags(pte) & _PAGE_PRESENT ? pte_clrglobal(pte) : pte;
 }
+
+/* As some interrupt handlers do for hypercalls of their own. */
+static void flush_queue(struct irq_work *work)
+{
+	arch_flush_lazy_mmu_mode();
+}
 #else
 static bool hypervisor_updates(void)
 {
@@ -109,6 +117,10 @@ static bool table_is_pinned(pte_t *ptep)
 static pte_t strip_hypervisor_bits(pte_t pte)
 {
 	return pte;
+}
+
+static void flush_queue(struct irq_work *work)
+{
 }
 #endif
 
@@ -265,6 +277,20 @@ static bool is_wrprotected(pte_t before, pte_t after)
 
 	return !pte_write(after) && ad_bits(after) == ad_bits(before) &&
 	       pte_same(strip_hypervisor_bits(is), strip_hypervisor_bits(want));
+}
+
+/* None or present; Dirty may be either of two bits. */
+static bool is_as_wanted(pte_t want, pte_t after)
+{
+	pte_t is = pte_mkold(pte_mkclean(after));
+	pte_t same = pte_mkold(pte_mkclean(want));
+
+	if (pte_none(want))
+		return pte_none(after);
+
+	return pte_write(after) == pte_write(want) &&
+	       ad_bits(after) == ad_bits(want) &&
+	       pte_same(strip_hypervisor_bits(is), strip_hypervisor_bits(same));
 }
 
 typedef bool (*check_fn)(pte_t before, pte_t after);
@@ -592,6 +618,154 @@ static void nothing_stays_queued(struct kunit *test)
 	}
 }
 
+/*
+ * A sequence of changes in one section, most of them of single entries one behind
+ * the other, as zap and fork come with them.  ctx->before is what has to come of it,
+ * ctx->init[i] whether entry i must not be looked at before the queue is flushed.
+ */
+struct sequence {
+	struct pte_batch_ctx *ctx;
+	struct rnd_state rnd;
+	struct irq_work work;
+	pte_t *ptep;
+	unsigned int pos;
+};
+
+enum step {
+	CLEAR,
+	WRPROTECT,
+	CLEAR_BATCH,
+	WRPROTECT_BATCH,
+	SET,
+	JUMP,
+	LEAVE_NESTED,
+	INTERRUPT,
+	NR_RARE_STEPS,
+};
+
+/* The number of entries from s->pos on that may be changed, up to @nr. */
+static unsigned int nr_present(struct sequence *s, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = s->pos; i < s->pos + nr; i++) {
+		if (s->ctx->init[i] || pte_none(s->ctx->before[i]))
+			break;
+	}
+	return i - s->pos;
+}
+
+static void clear_some(struct sequence *s, unsigned int nr)
+{
+	struct pte_batch_ctx *ctx = s->ctx;
+
+	nr = nr_present(s, nr);
+	if (nr)
+		clear_ptes(ctx->mm, ctx->addr + s->pos * PAGE_SIZE,
+			   s->ptep + s->pos, nr);
+	for (; nr; nr--, s->pos++) {
+		ctx->before[s->pos] = __pte(0);
+		ctx->init[s->pos] = true;
+	}
+}
+
+static void wrprotect_some(struct sequence *s, unsigned int nr)
+{
+	struct pte_batch_ctx *ctx = s->ctx;
+
+	nr = nr_present(s, nr);
+	if (nr)
+		wrprotect_ptes(ctx->mm, ctx->addr + s->pos * PAGE_SIZE,
+			       s->ptep + s->pos, nr);
+	for (; nr; nr--, s->pos++)
+		ctx->before[s->pos] = pte_wrprotect(ctx->before[s->pos]);
+}
+
+/* An entry that was cleared in the same section is not set: see markers above. */
+static void set_one(struct sequence *s)
+{
+	struct pte_batch_ctx *ctx = s->ctx;
+	pte_t pte = new_entry(ctx, s->pos);
+
+	if (ctx->init[s->pos])
+		return;
+	pte = pte_mkold(pte);
+	set_pte_at(ctx->mm, ctx->addr + s->pos * PAGE_SIZE, s->ptep + s->pos, pte);
+	ctx->before[s->pos] = pte;
+	ctx->init[s->pos] = true;
+}
+
+static void take_step(struct sequence *s, enum step step)
+{
+	struct pte_batch_ctx *ctx = s->ctx;
+	unsigned int nr = 1 + prandom_u32_state(&s->rnd) % (ctx->nr - s->pos);
+
+	switch (step) {
+	case CLEAR:
+		clear_some(s, 1);
+		break;
+	case WRPROTECT:
+		wrprotect_some(s, 1);
+		break;
+	case CLEAR_BATCH:
+		clear_some(s, nr);
+		break;
+	case WRPROTECT_BATCH:
+		wrprotect_some(s, nr);
+		break;
+	case SET:
+		set_one(s);
+		break;
+	case LEAVE_NESTED:
+		lazy_mmu_mode_enable();
+		lazy_mmu_mode_disable();
+		memset(ctx->init, false, sizeof(ctx->init));
+		break;
+	case INTERRUPT:
+		irq_work_queue(&s->work);
+		while (irq_work_is_busy(&s->work))
+			cpu_relax();
+		break;
+	default:
+		s->pos = prandom_u32_state(&s->rnd);
+	}
+	s->pos %= ctx->nr;
+}
+
+static void random_sequences(struct kunit *test)
+{
+	struct pte_batch_ctx *ctx __free(restore) = test->priv;
+	struct sequence s = { .ctx = ctx, .work = IRQ_WORK_INIT_HARD(flush_queue) };
+	unsigned int n, i, steps, run;
+	enum step step, mostly;
+
+	prandom_seed_state(&s.rnd, 2026);
+	for (n = 0; n < 300; n++) {
+		fill_tables(ctx, YOUNG | DIRTY);
+		s.ptep = lock_table(ctx, 0);
+		read_table(ctx, s.ptep, ctx->before);
+		memset(ctx->init, false, sizeof(ctx->init));
+
+		lazy_mmu_mode_enable();
+		steps = prandom_u32_state(&s.rnd) % 20;
+		for (; steps; steps--) {
+			mostly = prandom_u32_state(&s.rnd) % 2 ? CLEAR : WRPROTECT;
+			run = prandom_u32_state(&s.rnd) % 40;
+			for (i = 0; i < run; i++)
+				take_step(&s, mostly);
+			step = prandom_u32_state(&s.rnd) % NR_RARE_STEPS;
+			take_step(&s, step);
+		}
+		lazy_mmu_mode_disable();
+		read_table(ctx, s.ptep, ctx->after);
+		unlock_table(ctx, s.ptep);
+		flush_table(ctx, 0);
+
+		if (!expect_entries(test, 0, ctx->nr, is_as_wanted))
+			return;
+	}
+}
+
 static void nested_sections(struct kunit *test)
 {
 	struct pte_batch_ctx *ctx __free(restore) = test->priv;
@@ -864,6 +1038,7 @@ static struct kunit_case pte_batch_test_cases[] = {
 	KUNIT_CASE_PARAM(markers_replace_entries, batches_gen_params),
 	KUNIT_CASE_PARAM(unused_tables_are_written_at_once, batches_gen_params),
 	KUNIT_CASE(nothing_stays_queued),
+	KUNIT_CASE(random_sequences),
 	KUNIT_CASE(nested_sections),
 	KUNIT_CASE(pinned_tables_are_batched),
 	KUNIT_CASE(fork_protects_both),

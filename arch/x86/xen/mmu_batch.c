@@ -25,7 +25,98 @@
 #include "xen-ops.h"
 
 /* Requests that are made with interrupts off, before there is a chance for one. */
-#define MAX_REQUESTS	32
+#define MAX_REQUESTS	32U
+
+DEFINE_PER_CPU(struct xen_pte_run, xen_pte_run);
+
+/*
+ * zap and fork come with one pte after the other, unless folios are large.  All
+ * it takes to add one to a run is to move its end.
+ *
+ * A run that ends at @ptep is the caller's own: it was begun under the page table
+ * lock, which is not dropped before the queue is flushed.  So the table is pinned,
+ * and lazy MMU mode active.  If an interrupt flushes the queue meanwhile, there is
+ * no run anymore.
+ */
+static __always_inline bool add_to_run(pte_t *ptep, enum xen_pte_run_kind kind)
+{
+	unsigned long end = (unsigned long)ptep | kind;
+
+	return end < this_cpu_read(xen_pte_run.limit) &&
+	       this_cpu_try_cmpxchg(xen_pte_run.end, &end, end + sizeof(*ptep));
+}
+
+static void begin_run(pte_t *ptep, enum xen_pte_run_kind kind)
+{
+	unsigned long end = (unsigned long)(ptep + 1);
+	unsigned long flags;
+
+	local_irq_save(flags);
+	xen_pte_run_end();
+	this_cpu_write(xen_pte_run.first, ptep);
+	this_cpu_write(xen_pte_run.limit,
+		       min(end + (MAX_REQUESTS - 1) * sizeof(*ptep),
+			   PAGE_ALIGN(end)));
+	this_cpu_write(xen_pte_run.end, end | kind);
+	local_irq_restore(flags);
+}
+
+/**
+ * __xen_pte_run_end - Queue requests for the ptes of a run.
+ *
+ * A write-protected entry is what the live one is now, without write permission:
+ * nobody but the caller of xen_wrprotect_ptes() may have changed it since.
+ *
+ * Context: There is a run on this CPU, and interrupts are off.
+ */
+void __xen_pte_run_end(void)
+{
+	struct xen_pte_run *run = this_cpu_ptr(&xen_pte_run);
+	const bool wrprotect = run->end & XEN_PTE_RUN_WRPROTECT;
+	pte_t *ptep = run->first;
+	pte_t *end = (pte_t *)(run->end & ~XEN_PTE_RUN_WRPROTECT);
+	u64 ptr = virt_to_machine(ptep).maddr;
+
+	ptr |= wrprotect ? MMU_PT_UPDATE_PRESERVE_AD : MMU_NORMAL_PT_UPDATE;
+	/* Making room may flush the queue. */
+	run->end = 0;
+	while (ptep != end) {
+		unsigned int room = end - ptep;
+		struct mmu_update *u = xen_mc_mmu_update(&room);
+
+		for (; room; room--, u++, ptep++, ptr += sizeof(*ptep)) {
+			pte_t pte = native_make_pte(0);
+
+			if (wrprotect)
+				pte = pte_wrprotect(READ_ONCE(*ptep));
+			trace_xen_mmu_set_pte(ptep, pte);
+			u->ptr = ptr;
+			u->val = native_pte_val(pte);
+		}
+	}
+}
+
+static void clear_batch(pte_t *ptep, unsigned int nr)
+{
+	u64 ptr = virt_to_machine(ptep).maddr | MMU_NORMAL_PT_UPDATE;
+
+	while (nr) {
+		unsigned int room = min(nr, MAX_REQUESTS);
+		struct mmu_update *u, *end;
+		bool uffd = false;
+
+		xen_mc_batch();
+		u = xen_mc_mmu_update(&room);
+		nr -= room;
+		for (end = u + room; u != end; u++, ptep++, ptr += sizeof(*ptep)) {
+			trace_xen_mmu_set_pte(ptep, native_make_pte(0));
+			uffd |= pte_uffd(READ_ONCE(*ptep));
+			u->ptr = ptr;
+			u->val = 0;
+		}
+		xen_mc_issue(uffd || !is_lazy_mmu_mode_active());
+	}
+}
 
 /**
  * xen_clear_ptes - Clear present ptes.
@@ -44,53 +135,25 @@
  */
 void xen_clear_ptes(pte_t *ptep, unsigned int nr)
 {
-	struct mmu_update u = { .val = 0 };
-	unsigned int i, end;
-	bool uffd = false;
+	const bool single = nr == 1 && !pte_uffd(READ_ONCE(*ptep));
 
-	if (!xen_page_pinned(ptep)) {
-		native_clear_ptes(ptep, nr);
+	if (single && add_to_run(ptep, XEN_PTE_RUN_CLEAR))
 		return;
-	}
 
-	u.ptr = virt_to_machine(ptep).maddr | MMU_NORMAL_PT_UPDATE;
-	for (i = 0; i < nr; ) {
-		end = min(nr, i + MAX_REQUESTS);
-
-		xen_mc_batch();
-		for (; i < end; i++, u.ptr += sizeof(*ptep)) {
-			trace_xen_mmu_set_pte(ptep + i, native_make_pte(0));
-			uffd |= pte_uffd(READ_ONCE(ptep[i]));
-			xen_extend_mmu_update(&u);
-		}
-		xen_mc_issue(uffd || !is_lazy_mmu_mode_active());
-	}
+	if (!xen_page_pinned(ptep))
+		native_clear_ptes(ptep, nr);
+	else if (single && is_lazy_mmu_mode_active())
+		begin_run(ptep, XEN_PTE_RUN_CLEAR);
+	else
+		clear_batch(ptep, nr);
 }
 
-/**
- * xen_wrprotect_ptes - Write-protect present ptes.
- * @ptep: Page table pointer for the first entry.
- * @nr: Number of entries, all in one page table.
- *
- * The requests are queued in lazy MMU mode, and issued at once otherwise.  The
- * hypervisor writes each entry together with the accessed and dirty bits that
- * it finds set, atomically.  This may leave Write=0,Dirty=1 behind, which to a
- * PV guest is merely a dirty entry, as PV guests have no shadow stacks.
- *
- * Context: The caller holds the page table lock.
- */
-void xen_wrprotect_ptes(pte_t *ptep, unsigned int nr)
+static void wrprotect_batch(pte_t *ptep, unsigned int nr)
 {
+	u64 maddr = virt_to_machine(ptep).maddr | MMU_PT_UPDATE_PRESERVE_AD;
 	struct mmu_update u;
 	unsigned int i, end;
-	u64 maddr;
 
-	if (!xen_page_pinned(ptep)) {
-		native_wrprotect_ptes(ptep, nr);
-		return;
-	}
-
-	maddr = virt_to_machine(ptep).maddr | MMU_PT_UPDATE_PRESERVE_AD;
 	for (i = 0; i < nr; ) {
 		end = min(nr, i + MAX_REQUESTS);
 
@@ -109,4 +172,32 @@ void xen_wrprotect_ptes(pte_t *ptep, unsigned int nr)
 		}
 		xen_mc_issue(!is_lazy_mmu_mode_active());
 	}
+}
+
+/**
+ * xen_wrprotect_ptes - Write-protect present ptes.
+ * @ptep: Page table pointer for the first entry.
+ * @nr: Number of entries, all in one page table.
+ *
+ * The requests are queued in lazy MMU mode, and issued at once otherwise.  The
+ * hypervisor writes each entry together with the accessed and dirty bits that
+ * it finds set, atomically.  This may leave Write=0,Dirty=1 behind, which to a
+ * PV guest is merely a dirty entry, as PV guests have no shadow stacks.
+ *
+ * Context: The caller holds the page table lock.
+ */
+void xen_wrprotect_ptes(pte_t *ptep, unsigned int nr)
+{
+	if (nr == 1 && !pte_write(READ_ONCE(*ptep)))
+		return;
+
+	if (nr == 1 && add_to_run(ptep, XEN_PTE_RUN_WRPROTECT))
+		return;
+
+	if (!xen_page_pinned(ptep))
+		native_wrprotect_ptes(ptep, nr);
+	else if (nr == 1 && is_lazy_mmu_mode_active())
+		begin_run(ptep, XEN_PTE_RUN_WRPROTECT);
+	else
+		wrprotect_batch(ptep, nr);
 }
