@@ -15,6 +15,7 @@
  */
 #include <linux/mm.h>
 #include <linux/pgtable.h>
+#include <linux/preempt.h>
 
 #include <trace/events/xen.h>
 
@@ -24,48 +25,52 @@
 
 #include "xen-ops.h"
 
-/* Requests that are made with interrupts off, before there is a chance for one. */
-#define MAX_REQUESTS	32U
+#define MAX_RUN		32U	/* requests that are made with interrupts off */
 
 DEFINE_PER_CPU(struct xen_pte_run, xen_pte_run);
 
 /*
- * zap and fork come with one pte after the other, unless folios are large.  All
- * it takes to add one to a run is to move its end.
+ * Most ptes come one behind the other.  All it takes to add one to a run is to
+ * move its end.  Runs end at multiples of MAX_RUN, hence with the page table.
  *
  * A run that ends at @ptep is the caller's own: it was begun under the page table
- * lock, which is not dropped before the queue is flushed.  So the table is pinned,
- * and lazy MMU mode active.  If an interrupt flushes the queue meanwhile, there is
- * no run anymore.
+ * lock, which is not dropped before the queue is flushed.  So lazy MMU mode is
+ * active, and to the hypervisor the table is pinned until then, although
+ * PagePinned may have been cleared already.  If an interrupt flushes the queue
+ * meanwhile, there is no run anymore.
  */
 static __always_inline bool add_to_run(pte_t *ptep, enum xen_pte_run_kind kind)
 {
 	unsigned long end = (unsigned long)ptep | kind;
 
-	return end < this_cpu_read(xen_pte_run.limit) &&
+	return !IS_ALIGNED((unsigned long)ptep, MAX_RUN * sizeof(*ptep)) &&
 	       this_cpu_try_cmpxchg(xen_pte_run.end, &end, end + sizeof(*ptep));
 }
 
-static void begin_run(pte_t *ptep, enum xen_pte_run_kind kind)
+/* To be called with preemption disabled, as is xen_mc_flush(). */
+static void queue_pte(pte_t *ptep, enum xen_pte_run_kind kind)
 {
-	unsigned long end = (unsigned long)(ptep + 1);
 	unsigned long flags;
 
-	local_irq_save(flags);
-	xen_pte_run_end();
+	if (add_to_run(ptep, kind))
+		return;
+
+	if (xen_pte_run_pending()) {
+		local_irq_save(flags);
+		xen_pte_run_end();
+		local_irq_restore(flags);
+	}
+	/* For interrupts there is no run until it has an end. */
 	this_cpu_write(xen_pte_run.first, ptep);
-	this_cpu_write(xen_pte_run.limit,
-		       min(end + (MAX_REQUESTS - 1) * sizeof(*ptep),
-			   PAGE_ALIGN(end)));
-	this_cpu_write(xen_pte_run.end, end | kind);
-	local_irq_restore(flags);
+	this_cpu_write(xen_pte_run.end, (unsigned long)(ptep + 1) | kind);
 }
 
 /**
  * __xen_pte_run_end - Queue requests for the ptes of a run.
  *
- * A write-protected entry is what the live one is now, without write permission:
- * nobody but the caller of xen_wrprotect_ptes() may have changed it since.
+ * A write-protected entry is the live one as it is now, without write permission.
+ * The page table lock is held since it joined the run, so it is the same, apart
+ * from Accessed and Dirty.
  *
  * Context: There is a run on this CPU, and interrupts are off.
  */
@@ -96,28 +101,6 @@ void __xen_pte_run_end(void)
 	}
 }
 
-static void clear_batch(pte_t *ptep, unsigned int nr)
-{
-	u64 ptr = virt_to_machine(ptep).maddr | MMU_NORMAL_PT_UPDATE;
-
-	while (nr) {
-		unsigned int room = min(nr, MAX_REQUESTS);
-		struct mmu_update *u, *end;
-		bool uffd = false;
-
-		xen_mc_batch();
-		u = xen_mc_mmu_update(&room);
-		nr -= room;
-		for (end = u + room; u != end; u++, ptep++, ptr += sizeof(*ptep)) {
-			trace_xen_mmu_set_pte(ptep, native_make_pte(0));
-			uffd |= pte_uffd(READ_ONCE(*ptep));
-			u->ptr = ptr;
-			u->val = 0;
-		}
-		xen_mc_issue(uffd || !is_lazy_mmu_mode_active());
-	}
-}
-
 /**
  * xen_clear_ptes - Clear present ptes.
  * @ptep: Page table pointer for the first entry.
@@ -126,52 +109,35 @@ static void clear_batch(pte_t *ptep, unsigned int nr)
  * For entries to which hardware can do nothing more that anybody needs, see
  * <asm/pgtable_batch.h>: what it does before the request is executed, is lost.
  *
- * The requests are queued in lazy MMU mode, and issued at once otherwise.  If
- * one of the entries is marked for userfaultfd they are always issued at once,
- * because the caller may put a marker in its place, in the same section, and
- * CONFIG_PAGE_TABLE_CHECK would find it mapped still, and account for it twice.
+ * The requests are queued in lazy MMU mode, when their run ends, and issued at
+ * once otherwise.  If one of the entries is marked for userfaultfd they are always
+ * issued at once, because the caller may put a marker in its place, in the same
+ * section, and CONFIG_PAGE_TABLE_CHECK would find it mapped still, and account for
+ * it twice.
  *
  * Context: The caller holds the page table lock.
  */
 void xen_clear_ptes(pte_t *ptep, unsigned int nr)
 {
-	const bool single = nr == 1 && !pte_uffd(READ_ONCE(*ptep));
+	bool uffd = false;
 
-	if (single && add_to_run(ptep, XEN_PTE_RUN_CLEAR))
+	if (nr == 1 && !pte_uffd(READ_ONCE(*ptep)) &&
+	    add_to_run(ptep, XEN_PTE_RUN_CLEAR))
 		return;
 
-	if (!xen_page_pinned(ptep))
+	if (!xen_page_pinned(ptep)) {
 		native_clear_ptes(ptep, nr);
-	else if (single && is_lazy_mmu_mode_active())
-		begin_run(ptep, XEN_PTE_RUN_CLEAR);
-	else
-		clear_batch(ptep, nr);
-}
-
-static void wrprotect_batch(pte_t *ptep, unsigned int nr)
-{
-	u64 maddr = virt_to_machine(ptep).maddr | MMU_PT_UPDATE_PRESERVE_AD;
-	struct mmu_update u;
-	unsigned int i, end;
-
-	for (i = 0; i < nr; ) {
-		end = min(nr, i + MAX_REQUESTS);
-
-		xen_mc_batch();
-		for (; i < end; i++) {
-			pte_t pte = READ_ONCE(ptep[i]);
-
-			if (!pte_write(pte))
-				continue;
-
-			pte = pte_wrprotect(pte);
-			trace_xen_mmu_set_pte(ptep + i, pte);
-			u.ptr = maddr + i * sizeof(*ptep);
-			u.val = native_pte_val(pte);
-			xen_extend_mmu_update(&u);
-		}
-		xen_mc_issue(!is_lazy_mmu_mode_active());
+		return;
 	}
+
+	preempt_disable();
+	for (; nr; nr--, ptep++) {
+		uffd |= pte_uffd(READ_ONCE(*ptep));
+		queue_pte(ptep, XEN_PTE_RUN_CLEAR);
+	}
+	if (uffd || !is_lazy_mmu_mode_active())
+		xen_mc_flush();
+	preempt_enable();
 }
 
 /**
@@ -179,25 +145,29 @@ static void wrprotect_batch(pte_t *ptep, unsigned int nr)
  * @ptep: Page table pointer for the first entry.
  * @nr: Number of entries, all in one page table.
  *
- * The requests are queued in lazy MMU mode, and issued at once otherwise.  The
- * hypervisor writes each entry together with the accessed and dirty bits that
- * it finds set, atomically.  This may leave Write=0,Dirty=1 behind, which to a
- * PV guest is merely a dirty entry, as PV guests have no shadow stacks.
+ * The requests are queued in lazy MMU mode, when their run ends, and issued at
+ * once otherwise.  The hypervisor writes each entry together with the accessed and
+ * dirty bits that it finds set, atomically.  This may leave Write=0,Dirty=1 behind,
+ * which to a PV guest is merely a dirty entry, as PV guests have no shadow stacks.
  *
  * Context: The caller holds the page table lock.
  */
 void xen_wrprotect_ptes(pte_t *ptep, unsigned int nr)
 {
-	if (nr == 1 && !pte_write(READ_ONCE(*ptep)))
-		return;
-
 	if (nr == 1 && add_to_run(ptep, XEN_PTE_RUN_WRPROTECT))
 		return;
 
-	if (!xen_page_pinned(ptep))
+	if (!xen_page_pinned(ptep)) {
 		native_wrprotect_ptes(ptep, nr);
-	else if (nr == 1 && is_lazy_mmu_mode_active())
-		begin_run(ptep, XEN_PTE_RUN_WRPROTECT);
-	else
-		wrprotect_batch(ptep, nr);
+		return;
+	}
+
+	preempt_disable();
+	for (; nr; nr--, ptep++) {
+		if (pte_write(READ_ONCE(*ptep)))
+			queue_pte(ptep, XEN_PTE_RUN_WRPROTECT);
+	}
+	if (!is_lazy_mmu_mode_active())
+		xen_mc_flush();
+	preempt_enable();
 }
