@@ -47,6 +47,7 @@ help:
 #: Kinds of guest: GUEST=, except in the benchmark
 #:   bare      the kernel on QEMU's machine       xen   as PV dom0 on the Xen hypervisor
 #:   domU      a PV domU that a dom0 runs by xl   pvh   a PVH one
+#:   pvshim    a PV domU inside of Xen's shim, which is a PVH one
 #:   kvm       under KVM in a bare machine        um    User Mode Linux, KUnit only
 #:
 #: The benchmark

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Guests inside a guest: the machine around them, a kernel and initramfs that run them.
 
-GUEST=domU, pvh: a dom0 with xl and what it needs from Debian's packages runs a PV
-or, on a CPU with SVM, a PVH guest. GUEST=kvm: a
-machine with SVM whose kernel runs KVM, and this machine's QEMU in it. The inner
-guest's kernel and initramfs are in /guest of the outer one's initramfs.
+GUEST=domU, pvh, pvshim: a dom0 with xl and what it needs from Debian's packages runs a
+PV or, on a CPU with SVM, a PVH guest; in pvshim that is Xen's shim, and the kernel runs in
+it as a PV guest. GUEST=kvm: a machine with SVM whose kernel runs KVM, and this machine's
+QEMU in it. The inner guest's kernel and initramfs are in /guest of the outer one's
+initramfs.
 """
 import shlex
 from collections.abc import Sequence
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from common.command import ROOT, StrPath, build_dir, replaced
-from common.settings import setting
+from common.command import EXIT_MISSING, ROOT, StrPath, ToolError, build_dir, replaced
+from common.settings import XEN_VERSIONS, setting
 from guests.initramfs import FilePair, initramfs
 from guests.kernel import build, image, output
 from guests.libraries import libraries, vmm_files
@@ -21,11 +22,14 @@ from guests.xen import tools
 
 NO_KUNIT = "kunit.autorun=0"	# for the command line of a kernel that has the suites built in
 # Which machine a nested guest runs in.
-MACHINE_AROUND = {"domU": "xen", "pvh": "xen", "kvm": "bare"}
+MACHINE_AROUND = {"domU": "xen", "pvh": "xen", "pvshim": "xen", "kvm": "bare"}
 # What a line of the inner guest's console begins with on the outer one's.
 PREFIX = "guest| "
-# A native TSC for PVH: if Xen emulates it, QEMU 7.2 reports an intercepted RDTSCP
-# as RDTSC, and Xen ends the guest.
+# What xl makes of a kind: its type, how it has the TSC, and more lines. A native TSC for
+# PVH: if Xen emulates it, QEMU 7.2 reports an intercepted RDTSCP as RDTSC, and Xen ends the
+# guest.
+XL_KINDS = {"domU": ("pv", "default", ""), "pvh": ("pvh", "native", ""),
+	    "pvshim": ("pvh", "native", "pvshim = 1\n")}
 XL_CONFIG = """name = "guest"
 type = "{type}"
 kernel = "/guest/kernel"
@@ -57,12 +61,20 @@ class Around(TypedDict, total=False):
 	outer_programs: Sequence[StrPath]
 
 
-def dom0_files() -> list[FilePair]:
-	"""Return (guest path, host path) of xl, its daemons and their libraries."""
+def dom0_files(kind: str = "domU") -> list[FilePair]:
+	"""Return (guest path, host path) of xl, its daemons and their libraries.
+
+	If @kind is pvshim, Xen's shim is among them: raises ToolError if there is none.
+	"""
 	root = tools()
 	directory = next((root / "usr" / "lib").glob("xen-*/bin"))
 	programs = [directory / name for name in XEN_PROGRAMS]
-	return [*[(f"/{p.relative_to(root)}", p) for p in programs], *libraries(programs, root)]
+	shim = [directory.parent / "boot" / "xen-shim"] if kind == "pvshim" else []
+	if shim and not shim[0].is_file():
+		raise ToolError(f"Debian's package of these tools has no {shim[0]}: "
+				f"name another version, XEN={'|'.join(XEN_VERSIONS)}", EXIT_MISSING)
+	return [*[(f"/{p.relative_to(root)}", p) for p in (*programs, *shim)],
+		*libraries(programs, root)]
 
 
 def host(kind: str, kernel: str, name: str, guest_kernel: Path, guest_initrd: Path, *,
@@ -84,11 +96,12 @@ def host(kind: str, kernel: str, name: str, guest_kernel: Path, guest_initrd: Pa
 		job = f"smp={inner_smp}\nmem={inner_mem}\nappend={arguments}\n"
 		script, programs = "kvm.sh", vmm_files("/guest")
 	else:
-		virtual, tsc = ("pvh", "native") if kind == "pvh" else ("pv", "default")
-		texts["xl.cfg"] = XL_CONFIG.format(append=f"console=hvc0 {append}", type=virtual,
-						   tsc=tsc, smp=inner_smp, mem=inner_mem)
+		virtual, tsc, more = XL_KINDS[kind]
+		texts["xl.cfg"] = more + XL_CONFIG.format(append=f"console=hvc0 {append}",
+							  type=virtual, tsc=tsc, smp=inner_smp,
+							  mem=inner_mem)
 		job = ""
-		script, programs = "domU.sh", dom0_files()
+		script, programs = "domU.sh", dom0_files(kind)
 	job += (ROOT / "guests" / "jobs" / script).read_text()
 	files = [("/guest/kernel", guest_kernel), ("/guest/initrd", guest_initrd), *programs]
 	store = build_dir() / "guests" / f"{name}-guest"

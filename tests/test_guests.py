@@ -165,6 +165,38 @@ class Guests(FakeCase):
 		self.assertEqual((result.status, result.reason),
 				 ("warned", "Kernel panic - not syncing: x"))
 
+	def test_console_of_xens_shim_is_read(self):
+		result = self.nested("echo 'guest| (XEN) WARNING: This is experimental software in "
+				     f"development.'; printf 'guest| \r{MARKER} 0\n'")
+		self.assertEqual(result.status, "ok")
+
+	def test_xl_runs_each_kind_and_a_missing_shim_is_named(self):
+		(self.tmp / "usr/lib/xen-4.17/bin").mkdir(parents=True)
+		seen = []
+		for name, value in (("tools", lambda: self.tmp),
+				    ("libraries", lambda *_: []),
+				    ("initramfs", lambda *args: seen.append(args) or Path("i")),
+				    ("build", lambda *_: self.tmp), ("image", lambda out: out)):
+			patch = mock.patch.object(nested, name, value)
+			patch.start()
+			self.addCleanup(patch.stop)
+		def host(kind):
+			nested.host(kind, "series", "n", Path("k"), Path("i"), append="", smp=1,
+				    mem=2048)
+			files = dict(seen[-1][4])
+			return files, Path(files["/guest/xl.cfg"]).read_text()
+		for kind, words in (("domU", 'type = "pv"'), ("pvh", 'type = "pvh"')):
+			files, text = host(kind)
+			self.assertIn(words, text)
+			self.assertNotIn("pvshim", text)
+			self.assertNotIn("/usr/lib/xen-4.17/boot/xen-shim", files)
+		self.fails(EXIT_MISSING, "boot/xen-shim: name another version", host, "pvshim")
+		(self.tmp / "usr/lib/xen-4.17/boot").mkdir()
+		(self.tmp / "usr/lib/xen-4.17/boot/xen-shim").write_text("")
+		files, text = host("pvshim")
+		self.assertRegex(text, '(?s)pvshim = 1\n.*type = "pvh"')
+		self.assertIn("/usr/lib/xen-4.17/boot/xen-shim", files)
+
 	def test_end_of_the_machine_around_a_guest_is_not_a_success(self):
 		result = self.nested(f"echo 'dom0: xl create failed'; echo '{MARKER} 0'; sleep 60")
 		self.assertEqual(result.status, "failed")
@@ -183,6 +215,7 @@ class Guests(FakeCase):
 		self.assertIn("-smap", line)
 		self.assertNotIn("+svm", line)
 		for kind, words in (("pvh", "-kernel .*/xen-given .*outer console=hvc0"),
+				    ("pvshim", "family=21.* -kernel .*/xen-given "),
 				    ("kvm", "-kernel outer -initrd outer-initrd "
 					    "-append console=ttyS0 no_timer_check panic=-1 x=1")):
 			guest = qemu.Guest(kind, "k", "i", accel="tcg", host=around)
@@ -199,9 +232,9 @@ class Guests(FakeCase):
 		self.fails(EXIT_USAGE, "L1TF", qemu.Guest, "bare", "k", "i", l1tf=True)
 
 	def test_unknown_values_are_refused_with_the_known(self):
-		self.fails(EXIT_USAGE, "known are bare xen domU pvh kvm",
+		self.fails(EXIT_USAGE, "known are bare xen domU pvh pvshim kvm",
 			   qemu.Guest, "bear", "k", "i")
-		self.fails(EXIT_USAGE, "known are bare xen domU pvh kvm um", kunit, "arm")
+		self.fails(EXIT_USAGE, "known are bare xen domU pvh pvshim kvm um", kunit, "arm")
 		self.fails(EXIT_USAGE, "known are base series", kernel.source, "next")
 		self.fails(EXIT_USAGE, "known are", kernel.build, "base", "fat")
 		self.fails(EXIT_USAGE, "SMP=1", qemu.Guest, "bare", "k", "i", icount=True, smp=2)

@@ -63,7 +63,7 @@ BAD = {
 }
 # Good words that a target does not know: target, variable, value, what the error names.
 UNKNOWN = (
-	("kunit", "GUEST", "arm", "known are bare xen domU pvh kvm um"),
+	("kunit", "GUEST", "arm", "known are bare xen domU pvh pvshim kvm um"),
 	("kunit", "KERNEL", "next", "known are base series"),
 	("kunit", "CONFIG", "fat", "known are lean disk"),
 	("shell", "GUEST", "um", "known are bare xen"),
