@@ -9,25 +9,12 @@ from pathlib import Path
 
 from common.command import ROOT, build_dir, main, replaced, run
 from common.settings import Parser
-from guests.kernel import make_command, source
-from guests.selftests import compile_selftest
+from guests.kernel import source
+from guests.selftests import compile_selftest, exported_headers
 from series.worktree import git
 
 NAME = "modify-prot-bench"
 PROGRAMS = ("mprotect_perf", "mprotect_workload", "modify_prot_race")
-
-
-def exported_headers() -> Path:
-	"""Export the series' headers for user space; return their directory.
-
-	No kernel has to be configured for that.
-	"""
-	objects = build_dir() / "obj-headers"
-	objects.mkdir(exist_ok=True)
-	log = build_dir() / "log" / "headers.log"
-	log.unlink(missing_ok=True)
-	run([*make_command(source("series"), objects), "headers"], log=log)
-	return objects / "usr" / "include"
 
 
 def dist() -> Path:

@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 
 from bench import everyday
-from bench.dist import exported_headers
 from bench.measure import TRACE_JOB, TRACED_PAGES, TRACED_UPDATES
 from bench.programs import program, tsc_program, workload_program
 from bench.stick_image import MIB, boot_files, fat_serial, image_size, settings, write_image
@@ -18,7 +17,7 @@ from common.command import ROOT, StrPath, ToolError, build_dir, main, replaced
 from common.settings import Parser
 from guests.initramfs import initramfs
 from guests.kernel import KERNELS, build, image
-from guests.selftests import compile_selftest
+from guests.selftests import compile_selftest, exported_headers
 from guests.xen import hypervisor
 from series.tree import make_tree
 

@@ -2,7 +2,8 @@
 """make deb: Debian packages of a kernel for real machines, by the kernel's own bindeb-pkg.
 
 Packages land in build/deb/<kernel>/ when they are complete and the kernel in them has
-booted, bare and as Xen's dom0. guests/DEB.md says how to install, boot and remove them.
+booted, bare and as Xen's dom0, and has loaded modules and traced functions while page
+tables changed. guests/DEB.md says how to install, boot and remove them.
 """
 import gzip
 import os
@@ -17,11 +18,12 @@ from common.command import (EXIT_BUILD, EXIT_MISSING, StrPath, ToolError, build_
 from common.linux import tree_version
 from common.settings import Parser, deb_config
 from guests.initramfs import FilePair, initramfs
-from guests.job import size
+from guests.job import script, size
 from guests.kernel import (FRAGMENT_DIR, Options, ccache, check_config, check_kernel,
 			   known_kernels, make_command, output, read_config, read_fragments,
 			   source)
 from guests.qemu import MACHINES, Guest
+from guests.selftests import compile_selftest, exported_headers
 from series.worktree import git
 
 # What the default configuration is merged from, after x86_64_defconfig.
@@ -46,6 +48,11 @@ for module in {modules}; do
 	grep "^$module " /proc/modules
 done
 """
+# What runs while the kernel changes its own text, if it can: jobs/kernel-text.sh.
+RACES = ("modify_prot_race", "zap_race")
+RACE_SECONDS = 1	# per case
+ROUNDS = 2		# of tracing some functions, then all, and loading a module each time
+UNLOADS, TRACES = "CONFIG_MODULE_UNLOAD", "CONFIG_DYNAMIC_FTRACE"
 BOOT_LIMIT = 600	# seconds
 
 
@@ -141,9 +148,9 @@ def bindeb(tree: Path, out: Path, kernel: str, log: Path) -> list[Path]:
 	# mkdebian dates the changelog by the clock.
 	seconds, version = env["SOURCE_DATE_EPOCH"], variables["KDEB_PKGVERSION"]
 	date = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(int(seconds)))
-	script = out.parent / "changelog.sed"
-	script.write_text(f"s/^\\( -- .*>\\).*/\\1  {date}/\n")
-	variables["DPKG_FLAGS"] = f"--hook-binary='sed -i -f {script} debian/changelog'"
+	edits = out.parent / "changelog.sed"
+	edits.write_text(f"s/^\\( -- .*>\\).*/\\1  {date}/\n")
+	variables["DPKG_FLAGS"] = f"--hook-binary='sed -i -f {edits} debian/changelog'"
 	# A kernel is not linked again only because its name and date change.
 	stamp, linked_as = out.parent / "linked-as", f"{version} {seconds}\n"
 	if not stamp.is_file() or stamp.read_text() != linked_as:
@@ -175,8 +182,26 @@ def pick_module(root: Path, release: str) -> tuple[str, list[FilePair]]:
 	return "", []
 
 
+def text_job(config: Options, module: str) -> str:
+	"""Return the job that changes the kernel's text while page tables change, or "".
+
+	@config are the kernel's options, @module is one that it can load. What it can't do is
+	left out, and said.
+	"""
+	traces = config.get("CONFIG_FUNCTION_TRACER") == config.get(TRACES) == "y"
+	unloads = module if config.get(UNLOADS) == "y" else ""
+	for done, what, option in ((traces, "tracing", TRACES),
+				   (unloads or not module, "unloading", UNLOADS)):
+		if not done:
+			say(f"{what} is not tested: this configuration has no {option}=y")
+	if not traces and not unloads:
+		return ""
+	return script("kernel-text.sh", module=unloads, tracer="function" if traces else "",
+		      seconds=RACE_SECONDS, rounds=ROUNDS)
+
+
 def boot(kernel: str, deb: Path, config: Options, kind: str, tree: Path) -> None:
-	"""Boot the kernel in package @deb in a guest of @kind and load a module of it.
+	"""Boot the kernel in package @deb in a guest of @kind; load a module, run text_job().
 
 	@kernel is the one that the package was made of, @config its options, @tree its source.
 	Raises ToolError if the guest does not end well.
@@ -184,6 +209,8 @@ def boot(kernel: str, deb: Path, config: Options, kind: str, tree: Path) -> None
 	if missing := [o for o in NEEDS[kind] if config.get(f"CONFIG_{o}") != "y"]:
 		say(f"not booted, {kind}: this configuration has no CONFIG_{missing[0]}=y")
 		return
+	include = exported_headers()
+	races = [compile_selftest("mm", race, include) for race in RACES]
 	name = f"deb-{kernel}-{kind}"
 	with tempfile.TemporaryDirectory(dir=build_dir()) as tmp:
 		root = Path(tmp)
@@ -196,11 +223,15 @@ def boot(kernel: str, deb: Path, config: Options, kind: str, tree: Path) -> None
 		revision = deb.name.split("_")[1].rpartition("-")[2]
 		job = JOB.format(release=release, revision=revision, modules=module,
 				 hypervisor="xen" if kind == "xen" else "none")
-		guest = Guest(kind, image, initramfs(tree, name, job, files=files), **size(smp=2))
+		job += text_job(config, module)
+		initrd = initramfs(tree, name, job, races, files)
+		# With a thread for each CPU, QEMU 7.2 runs an int3 that was taken out before.
+		guest = Guest(kind, image, initrd, in_turns=True, **size(smp=2))
 		result = guest.run(name, timeout=BOOT_LIMIT).require()
 	line = next(l for l in result.lines if l.startswith("Linux version "))
+	text = next((l for l in result.lines if l.startswith("text: ") and "times" in l), "")
 	say(f"booted, {kind}, {result.seconds:.0f} s, module {module or '-'}: "
-	    f"{' '.join(line.split()[:3])}")
+	    f"{' '.join(line.split()[:3])}{text.replace('text:', ',', 1)}")
 
 
 def package(kernel: str = "series", given: str = "", boot_it: bool = True) -> list[Path]:

@@ -100,6 +100,7 @@ class Guest:
 	svm: bool = False	# let the guest run KVM itself
 	l1tf: bool = False	# a CPU that is open to L1TF; Xen checks its guests' entries
 	vmm: bool = False	# its job runs a guest with a kernel of its own, by KVM
+	in_turns: bool = False	# its CPUs take turns in one thread of QEMU's
 	accel: str = "auto"
 	host: Host | None = None	# what a guest inside a guest needs around it
 
@@ -124,7 +125,7 @@ class Guest:
 		if accel == "kvm":
 			argv += ["-accel", "kvm", "-cpu", "host"]
 		else:
-			thread = "multi" if self.smp > 1 else "single"
+			thread = "multi" if self.smp > 1 and not self.in_turns else "single"
 			# Xen 4.17 under QEMU 7.2: iret reads the guest's stack with
 			# supervisor rights, which SMAP forbids.
 			cpu = "max,-smap" if self.machine == "xen" else "max"

@@ -17,6 +17,19 @@ def headers(config: str = "lean") -> Path:
 	return objects / "usr" / "include"
 
 
+def exported_headers() -> Path:
+	"""Export the series' headers for user space; return their directory.
+
+	No kernel has to be configured for that.
+	"""
+	objects = build_dir() / "obj-headers"
+	objects.mkdir(exist_ok=True)
+	log = build_dir() / "log" / "headers.log"
+	log.unlink(missing_ok=True)
+	run([*make_command(source("series"), objects), "headers"], log=log)
+	return objects / "usr" / "include"
+
+
 def selftest(directory: str, name: str, config: str = "lean") -> Path:
 	"""Build tools/testing/selftests/@directory's program @name; return its path.
 

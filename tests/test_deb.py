@@ -2,6 +2,7 @@
 """Tests of guests/deb.py without a kernel: bad input, lost options, what lands and what stays."""
 import os
 import re
+import shutil
 import subprocess
 import sys
 import unittest.mock
@@ -31,6 +32,10 @@ bindeb-pkg:
 """
 MERGE = "#!/bin/sh\nshift 2\nout=$1\ntarget=$2\nshift 2\nfor f; do cat $f; done >> $target\n"
 LOADED = "kernel/fs/xfs/xfs.ko: kernel/lib/crc.ko kernel/lib/xor.ko\nkernel/lib/crc.ko:\n"
+# What can change its text, and a guest's programs that do it.
+TEXT = {"CONFIG_FUNCTION_TRACER": "y", deb.TRACES: "y", deb.UNLOADS: "y"}
+MODPROBE = '[ "$2" = -r ] && : > GUEST/modules || echo "$2 1" > GUEST/modules'
+PROGRAMS = {"modify_prot_race": "true", "zap_race": "true", "busybox": MODPROBE}
 
 
 class Deb(FakeCase):
@@ -159,6 +164,47 @@ class Deb(FakeCase):
 				 ["modules.dep", "xfs.ko", "crc.ko", "xor.ko"])
 		(modules / "modules.dep").write_text(LOADED.replace("xfs.ko:", "xfs.ko.xz:"))
 		self.assertEqual(deb.pick_module(self.tmp, "r"), ("", []))
+
+	def test_text_changes_as_far_as_the_configuration_goes(self):
+		for config, module, words in (
+				(TEXT, "xfs", '^module="xfs"\ntracer="function"\n'),
+				(TEXT, "", '^module=""\ntracer="function"\n'),
+				({**TEXT, deb.UNLOADS: "n"}, "xfs", '^module=""\n'),
+				({deb.UNLOADS: "y"}, "xfs", '^module="xfs"\ntracer=""\n'),
+				({}, "xfs", "^$")):
+			with self.subTest(config=config, module=module):
+				self.assertRegex(deb.text_job(config, module), words)
+
+	def text_job(self, trace="mprotect_fixup unmap_vmas copy_page_range", **programs):
+		"""Run the job with scripts in the place of the guest's programs and files."""
+		guest = self.tmp / "guest"
+		shutil.rmtree(guest, ignore_errors=True)
+		(guest / "tracing").mkdir(parents=True)
+		(guest / "tracing" / "trace").write_text(trace)
+		(guest / "modules").write_text("")
+		for name, text in {**PROGRAMS, **programs}.items():
+			text = text.replace("GUEST", str(guest))
+			(guest / name).write_text(f"#!/bin/sh\n{text}\n")
+			(guest / name).chmod(0o755)
+		job = deb.text_job(TEXT, "xfs").replace("/tmp/", f"{guest}/")
+		job = job.replace("/sys/kernel", str(guest)).replace("/proc", str(guest))
+		return subprocess.run(["sh", "-ec", job], capture_output=True, text=True,
+				      check=False, env={"PATH": f"{guest}:{os.environ['PATH']}"})
+
+	def test_text_that_hardly_changed_and_races_that_failed_are_told(self):
+		done = self.text_job(modify_prot_race="sleep 0.5; exit 4")
+		self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+		self.assertRegex(done.stdout, r"(?m)^text: ([4-9]|\d\d+) times traced, \1 loaded$")
+		for words, changes in (
+				("a race failed", {"zap_race": "exit 1"}),
+				("cannot load xfs", {"busybox": "exit 1"}),
+				("xfs is not loaded", {"busybox": "true"}),
+				("cannot unload xfs", {"busybox": f"{MODPROBE}; [ \"$2\" = xfs ]"}),
+				("did not see unmap_vmas", {"trace": "mprotect_fixup"})):
+			with self.subTest(words):
+				done = self.text_job(**changes)
+				self.assertEqual(done.returncode, 1)
+				self.assertIn(words, done.stdout)
 
 	def test_fragments_ask_for_nothing_twice(self):
 		machine, everywhere = read_fragments([deb.MACHINE]), read_fragments([deb.ANY])

@@ -223,6 +223,12 @@ class Guests(FakeCase):
 			self.assertRegex(line, words)
 			self.assertIn("+svm", line)
 
+	def test_cpus_take_turns_if_asked_for(self):
+		os.environ["QEMU"] = "/bin/true"
+		for in_turns, words in ((False, "tcg,thread=multi"), (True, "tcg,thread=single")):
+			guest = qemu.Guest("bare", "k", "i", accel="tcg", smp=2, in_turns=in_turns)
+			self.assertIn(words, guest.command())
+
 	def test_l1tf_is_a_matter_of_cpu_and_hypervisor(self):
 		os.environ.update(QEMU="/bin/true", XEN=sys.executable)
 		line = " ".join(qemu.Guest("xen", "k", "i", l1tf=True).command())
