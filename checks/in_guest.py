@@ -64,8 +64,15 @@ def run_selftest(tally: Tally, title: str, kind: str, program: Path, arguments: 
 				programs=[program, *filter(None, [wrapper])], **options)
 		result = machine.run(name, timeout=timeout, may_warn=may_warn)
 		lines = result.lines
-		for match in filter(None, map(KTAP.match, lines)):
-			good = None if match[3] else match[1] == "ok"
-			tally.result(f"{title}: {match[2] or match[4]}", good)
+		said: list[str] = []	# by the program, since the result before
+		for line in lines:
+			match = KTAP.match(line)
+			if match:
+				good = None if match[3] else match[1] == "ok"
+				tally.result(f"{title}: {match[2] or match[4]}", good,
+					     " ".join(said[-3:]) if good is False else "")
+				said = []
+			elif line.startswith("# "):
+				said.append(line)
 		result.require()
 	return lines
