@@ -11,6 +11,7 @@ PROGRAM = "tools/testing/selftests/mm/mprotect_perf.c"
 WORKLOAD = "tools/testing/selftests/mm/mprotect_workload.c"
 UUID = "00000000-0000-4000-8000-00000000000{}"
 TSC_CLOCK = "guests/programs/tsc_clock.h"
+SYSFS = "guests/programs/sysfs.h"
 TIMED_RUNS = "tools/testing/selftests/mm/timed_runs.h"		# how the first and page_costs time
 
 
@@ -38,7 +39,8 @@ def workload_program() -> Path:
 def costs_program() -> Path:
 	"""Return the static program page_costs."""
 	return compile_static(ROOT / "guests" / "programs" / "page_costs.c", "page_costs",
-			      f"-I{(ROOT / TIMED_RUNS).parent}", headers=(ROOT / TIMED_RUNS,))
+			      f"-I{(ROOT / TIMED_RUNS).parent}",
+			      headers=(ROOT / TIMED_RUNS, ROOT / SYSFS))
 
 
 def ext4_image() -> Path:

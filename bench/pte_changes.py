@@ -25,7 +25,10 @@ from guests.initramfs import compile_static
 from guests.kernel import KERNELS, build, source
 from guests.xen import symbols as xen_symbols
 
-PROGRAM = "guests/programs/pte_changes.c"
+PROGRAMS = ROOT / "guests" / "programs"
+PROGRAM = PROGRAMS / "pte_changes.c"
+CASES_OF = (PROGRAMS / "pte_changes_memory.c", PROGRAMS / "pte_changes_tracking.c")	# in order
+HEADERS = (PROGRAMS / "pte_changes.h", PROGRAMS / "sysfs.h")
 PLACE = matrix.Place("xen", "upstream", "Xen PV dom0, with swap and more")
 MARKER = "PTE-CHANGES-START"
 START = "__x64_sys_getpriority"		# what the program calls first
@@ -359,12 +362,14 @@ def cases_of(names: list[str], console: str, counted: list[Section]) -> dict[str
 
 def program() -> Path:
 	"""Return the static program pte_changes."""
-	return compile_static(ROOT / PROGRAM, "pte_changes")
+	return compile_static(PROGRAM, "pte_changes", *map(str, CASES_OF),
+			      headers=(*CASES_OF, *HEADERS))
 
 
-def names_of(text: str) -> list[str]:
-	"""Return the names of the cases in the program's source @text."""
-	return re.findall(r'^\t\{ "(\S+)", \w+ \},$', text, re.M)
+def case_names() -> list[str]:
+	"""Return the names of the program's cases, in the order in which they run."""
+	return [name for source_file in CASES_OF
+		for name in re.findall(r'^\t\{ "(\S+)", \w+ \},$', source_file.read_text(), re.M)]
 
 
 @dataclass
@@ -392,8 +397,7 @@ def measure(kernel: str) -> Measured:
 			console = (Path(tmp) / "console").read_text(errors="replace")
 			(build_dir() / "log" / f"{log}.log").write_text(console)
 		counted = list(sections(blocks_of(trace), watch))
-	names = names_of((ROOT / PROGRAM).read_text())
-	return Measured(found, cases_of(names, console, counted))
+	return Measured(found, cases_of(case_names(), console, counted))
 
 
 def cell(one: Measured, case: str, names: list[str]) -> str:
@@ -500,7 +504,7 @@ def _main() -> int:
 	for kernel in KERNELS:
 		steps.add(kernel, partial(measure, kernel))
 	measured = dict(zip(KERNELS, steps.run()))
-	pages = re.search(r"#define PAGES\s+(\d+)", (ROOT / PROGRAM).read_text())
+	pages = re.search(r"#define PAGES\s+(\d+)", HEADERS[0].read_text())
 	assert pages
 	text = text_of(measured, int(pages[1]))
 	path = build_dir() / "bench" / "pte-changes.txt"

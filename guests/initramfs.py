@@ -28,9 +28,10 @@ def busybox() -> str:
 
 
 def compile_static(source: Path, name: str, *flags: str, headers: tuple[Path, ...] = ()) -> Path:
-	"""Compile one C file statically to build/guests/@name; return the path.
+	"""Compile a C program statically to build/guests/@name; return the path.
 
-	Nothing is done if that is newer than @source and the @headers of ours that it includes.
+	@flags may name more sources. Nothing is done if the program is newer than @source
+	and @headers, the other files of ours that it is made from.
 	"""
 	out = build_dir() / "guests" / name
 	newest = max(path.stat().st_mtime for path in (source, *headers))

@@ -39,6 +39,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "sysfs.h"
 #include "timed_runs.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -83,27 +84,13 @@ static void __attribute__((noreturn)) skip(const char *reason)
 	exit(0);
 }
 
-static bool set(const char *path, const char *value)
-{
-	int file = open(path, O_WRONLY);
-	bool ok;
-
-	if (file < 0)
-		return false;
-	ok = write(file, value, strlen(value)) == (ssize_t)strlen(value);
-	close(file);
-	return ok;
-}
-
 static unsigned long get(const char *path)
 {
-	char text[32] = "";
-	int file = open(path, O_RDONLY);
+	unsigned long value;
 
-	if (file < 0 || read(file, text, sizeof(text) - 1) <= 0)
+	if (!read_number(path, &value))
 		die("%s", path);
-	close(file);
-	return strtoul(text, NULL, 0);
+	return value;
 }
 
 /* Map @len at a multiple of PMD_LEN, with page tables alike everywhere. */
