@@ -22,6 +22,7 @@
 #include <linux/irq_work.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/mmu_notifier.h>
 #include <linux/pgtable.h>
 #include <linux/prandom.h>
 #include <linux/sched/mm.h>
@@ -975,6 +976,56 @@ static void unused_tables_are_written_at_once(struct kunit *test)
 	unlock_table(ctx, ptep);
 }
 
+#ifdef CONFIG_MMU_NOTIFIER
+/* A CPU that switches to the mm once it was decided which ones to flush. */
+struct newcomer {
+	struct mmu_notifier mn;
+	unsigned int flushes;
+};
+
+static void switch_to_mm(struct mmu_notifier *mn, struct mm_struct *mm,
+			 unsigned long start, unsigned long end)
+{
+	container_of(mn, struct newcomer, mn)->flushes++;
+	cpumask_set_cpu(raw_smp_processor_id(), mm_cpumask(mm));
+}
+
+static const struct mmu_notifier_ops newcomer_ops = {
+	.arch_invalidate_secondary_tlbs = switch_to_mm,
+};
+
+/* The child's mm has not run anywhere, so the mask is empty at first. */
+static void clear_flush_reaches_new_cpus(struct kunit *test)
+{
+	struct pte_batch_ctx *ctx __free(restore) = test->priv;
+	struct newcomer cpu = { .mn.ops = &newcomer_ops };
+	unsigned int i, first, second;
+	pte_t *ptep;
+
+	if (!hypervisor_updates())
+		kunit_skip(test, "entries are cleared before the TLB is flushed");
+
+	make_child(test);
+	memset(ctx->init, YOUNG | DIRTY, sizeof(ctx->init));
+	KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(&cpu.mn, ctx->child));
+	ptep = lock_table_of(ctx, ctx->child, 0);
+	fill_locked(ctx, ctx->child, 0, ptep);
+
+	ptep_clear_flush(ctx->child_vma, ctx->addr, ptep);
+	first = cpu.flushes;
+	ptep_clear_flush(ctx->child_vma, ctx->addr + PAGE_SIZE, ptep + 1);
+	second = cpu.flushes - first;
+
+	for (i = 2; i < ctx->nr; i++)
+		ptep_clear(ctx->child, ctx->addr + i * PAGE_SIZE, ptep + i);
+	unlock_table(ctx, ptep);
+	mmu_notifier_unregister(&cpu.mn, ctx->child);
+
+	KUNIT_EXPECT_EQ(test, first, 2);
+	KUNIT_EXPECT_EQ(test, second, 1);
+}
+#endif
+
 /* When the parent's page table lock is dropped, nothing is writable anymore. */
 static void fork_protects_both(struct kunit *test)
 {
@@ -1057,6 +1108,9 @@ static struct kunit_case pte_batch_test_cases[] = {
 	KUNIT_CASE(random_sequences),
 	KUNIT_CASE(nested_sections),
 	KUNIT_CASE(pinned_tables_are_batched),
+#ifdef CONFIG_MMU_NOTIFIER
+	KUNIT_CASE(clear_flush_reaches_new_cpus),
+#endif
 	KUNIT_CASE(fork_protects_both),
 	KUNIT_CASE(unmapping_leaves_nothing_behind),
 	{}

@@ -11,7 +11,8 @@
  * whoever reads page tables without their lock, still find the pages.  That is
  * no different from TLB entries that have not been flushed yet, and ends no
  * later, as lazy MMU mode is left before the TLB is flushed and before the page
- * table lock is dropped.
+ * table lock is dropped.  ptep_clear_flush(), which has both in one call, looks
+ * for CPUs that were missed.
  */
 #include <linux/mm.h>
 #include <linux/pgtable.h>
@@ -35,9 +36,9 @@ DEFINE_PER_CPU(struct xen_pte_run, xen_pte_run);
  *
  * A run that ends at @ptep is the caller's own: it was begun under the page table
  * lock, which is not dropped before the queue is flushed.  So lazy MMU mode is
- * active, and to the hypervisor the table is pinned until then, although
- * PagePinned may have been cleared already.  If an interrupt flushes the queue
- * meanwhile, there is no run anymore.
+ * active, or the caller is about to flush, and to the hypervisor the table is
+ * pinned until then, although PagePinned may have been cleared already.  If an
+ * interrupt flushes the queue meanwhile, there is no run anymore.
  */
 static __always_inline bool add_to_run(pte_t *ptep, enum xen_pte_run_kind kind)
 {
@@ -101,8 +102,14 @@ void __xen_pte_run_end(void)
 	}
 }
 
+/* In an entry that is not present the bit belongs to a swap offset. */
+static __always_inline bool marked_for_uffd(pte_t pte)
+{
+	return pte_uffd(pte) && pte_present(pte);
+}
+
 /**
- * xen_clear_ptes - Clear present ptes.
+ * xen_clear_ptes - Clear ptes.
  * @ptep: Page table pointer for the first entry.
  * @nr: Number of entries, all in one page table.
  *
@@ -121,7 +128,7 @@ void xen_clear_ptes(pte_t *ptep, unsigned int nr)
 {
 	bool uffd = false;
 
-	if (nr == 1 && !pte_uffd(READ_ONCE(*ptep)) &&
+	if (nr == 1 && !marked_for_uffd(READ_ONCE(*ptep)) &&
 	    add_to_run(ptep, XEN_PTE_RUN_CLEAR))
 		return;
 
@@ -132,7 +139,7 @@ void xen_clear_ptes(pte_t *ptep, unsigned int nr)
 
 	preempt_disable();
 	for (; nr; nr--, ptep++) {
-		uffd |= pte_uffd(READ_ONCE(*ptep));
+		uffd |= marked_for_uffd(READ_ONCE(*ptep));
 		queue_pte(ptep, XEN_PTE_RUN_CLEAR);
 	}
 	if (uffd || !is_lazy_mmu_mode_active())
