@@ -139,10 +139,13 @@ check: packages = --check
 deb: module = guests.deb
 deb: packages = --deb
 
+# Who takes the patches needs no more than git and Python.
+without_deps := series
+
 # All settings are checked before anything is installed.
 $(programs):
 	@! command -v $(PYTHON) > /dev/null || $(PYTHON) -m $(module) --check
-	@series/deps $(packages)
+	@$(if $(filter $(without_deps),$@),:,series/deps $(packages))
 	@$(PYTHON) -m $(module)
 
 report:

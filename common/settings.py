@@ -186,7 +186,8 @@ TABLE = {s.name: s for s in (
 	Setting("HOST_KERNEL", one_of(*KERNELS), None,
 		"kernel around domU, pvh, pvshim and kvm, if not the guest's own", "base|series"),
 	Setting("CONFIG", words, None,
-		"a kernel's configuration: lean disk debug stick noxen upstream kasan kcsan rt up"),
+		"a kernel's configuration: lean disk debug stick noxen upstream "
+		"kasan kcsan rt up preempt irqsoff"),
 	Setting("SMP", number, None,
 		"vCPUs of a guest; of domU, pvh, pvshim and kvm, the machine's", "1"),
 	Setting("MEM", number, None,

@@ -5,7 +5,7 @@ Each topic's directory holds numbered mails, cover-letter.txt and a quilt "serie
 file; build/series/series lists the patches of all topics. No kernel tree and none
 of this tooling is needed to use them:
 
-  git am build/series/*/0*.patch
+  git am $(sed 's,^,build/series/,' build/series/series)
   QUILT_PATCHES=.../build/series quilt push -a
 """
 from pathlib import Path
