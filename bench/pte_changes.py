@@ -100,6 +100,7 @@ CASES = {
 	"exit": Case("exit of a process", ("zap_present_folio_ptes",)),
 	"mprotect": Case("mprotect()", ("prot_commit_flush_ptes/change_pte_run",)),
 	"mremap": Case("mremap()", ("move_ptes",)),
+	"mremap-swapped": Case("mremap(), swapped memory", ("move_ptes",)),
 	"madv-free": Case("MADV_FREE", ("madvise_free_pte_range",)),
 	"madv-free-swapped": Case("MADV_FREE, swapped memory", ("madvise_free_pte_range",)),
 	"madv-cold": Case("MADV_COLD", ("madvise_cold_or_pageout_pte_range",)),

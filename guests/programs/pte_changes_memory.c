@@ -181,14 +181,19 @@ static void of_mprotect(void)
 	done(PAGES);
 }
 
-static void of_mremap(void)
+static void move_mapping(char *p)
 {
-	char *p = touched(), *q = room();
+	char *q = room();
 
 	mark();
 	need(mremap(p, LEN, LEN, MREMAP_MAYMOVE | MREMAP_FIXED, q + PMD_LEN / 2) != MAP_FAILED,
 	     "mremap");
 	done(PAGES);
+}
+
+static void of_mremap(void)
+{
+	move_mapping(touched());
 }
 
 static void advice(int what)
@@ -287,6 +292,11 @@ static void munmap_swapped(void)
 	mark();
 	munmap(p, LEN);
 	done(PAGES);
+}
+
+static void mremap_swapped(void)
+{
+	move_mapping(swapped());
 }
 
 static void free_swapped(void)
@@ -429,6 +439,7 @@ const struct change memory_changes[] = {
 	{ "exit", of_exit },
 	{ "mprotect", of_mprotect },
 	{ "mremap", of_mremap },
+	{ "mremap-swapped", mremap_swapped },
 	{ "madv-free", madv_free },
 	{ "madv-free-swapped", free_swapped },
 	{ "madv-cold", madv_cold },
