@@ -12,11 +12,11 @@ KUnitCase = tuple[str, str]	# (name, status)
 
 
 class Tally:
-	"""One line per result on stdout; @failures keeps the names for the end."""
+	"""One line per result on stdout; @failures keeps names and notes for the end."""
 
 	def __init__(self) -> None:
 		self.passed, self.failed, self.skipped = 0, 0, 0
-		self.failures: list[str] = []
+		self.failures: dict[str, str] = {}
 
 	def result(self, name: str, good: Good, note: str = "") -> Good:
 		"""Count one result: @good is True, False, or None for skipped; return it."""
@@ -35,7 +35,7 @@ class Tally:
 			self.skipped += 1
 		else:
 			self.failed += 1
-			self.failures.append(name)
+			self.failures[name] = note
 		return good
 
 	@contextlib.contextmanager
@@ -57,8 +57,8 @@ class Tally:
 
 	def close(self) -> int:
 		"""Print the closing line; return the exit status."""
-		for name in self.failures:
-			print(f"# failed: {name}")
+		for name, note in self.failures.items():
+			print(f"# failed: {name}{f': {note}' if note else ''}")
 		tail = f", {self.skipped} skipped" if self.skipped else ""
 		print(f"{self.passed} passed, {self.failed} failed{tail}", flush=True)
 		return 1 if self.failed or not self.passed else 0

@@ -7,7 +7,7 @@ from common.command import ROOT, StrPath, build_dir
 from common.settings import setting
 from guests.initramfs import FilePair, initramfs
 from guests.kernel import build, image, output
-from guests.nested import MACHINE_AROUND, NO_KUNIT, Around, host, host_kernel
+from guests.nested import MACHINE_AROUND, NO_KUNIT, PATIENCE, Around, host, host_kernel
 from guests.qemu import Guest
 
 
@@ -63,7 +63,8 @@ def guest(kind: str, kernel: str, name: str, job: str, *, config: str | None = N
 	append = ("" if kunit else NO_KUNIT, APPEND.get(config), options.get("append"))
 	options = {**size(), **options, "append": " ".join(filter(None, append))}
 	if kind in MACHINE_AROUND:
-		inner_append = f"panic=-1 {options['append']}".strip()
+		patience = "" if options.get("icount") else PATIENCE
+		inner_append = " ".join(f"panic=-1 {patience} {options['append']}".split())
 		options["host"] = host(kind, host_kernel(kernel), name, image(out), initrd,
 				       append=inner_append, smp=options["smp"], mem=options["mem"],
 				       build_it=build_it, **(around or {}))

@@ -21,6 +21,9 @@ from guests.libraries import libraries, vmm_files
 from guests.xen import tools
 
 NO_KUNIT = "kunit.autorun=0"	# for the command line of a kernel that has the suites built in
+# Its clock runs on while the machine that QEMU is on stands still: only a stall that is longer
+# than all such times is the guest's own. 300 seconds is the most that the kernel takes.
+PATIENCE = "rcupdate.rcu_cpu_stall_timeout=300"
 # Which machine a nested guest runs in.
 MACHINE_AROUND = {"domU": "xen", "pvh": "xen", "pvshim": "xen", "kvm": "bare"}
 # What a line of the inner guest's console begins with on the outer one's.

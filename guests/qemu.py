@@ -7,8 +7,9 @@ only if our init printed its end marker with status 0; a panic, an oops or a war
 on the console ends it at once.
 
 How long a guest may take is counted in CPU time that QEMU used, so that other work on
-the machine does not make it fail. A guest that hangs idle uses none: it is given up
-after some time without it and without output.
+the machine does not make it fail, nor a machine that stands still for a while, as virtual
+ones do. A guest that hangs idle uses none: it is given up after some time without it and
+without output. Where its CPUs were then is in the log.
 """
 import contextlib
 import dataclasses
@@ -29,7 +30,7 @@ from common.command import (EXIT_GUEST, EXIT_HANG, ToolError, build_dir, end_wit
 			    log_command, progress, replaced, run, say, verbose)
 from guests.initramfs import initramfs
 from guests.libraries import qemu_binary
-from guests.nested import MACHINE_AROUND, NO_KUNIT, PREFIX, Host
+from guests.nested import MACHINE_AROUND, NO_KUNIT, PATIENCE, PREFIX, Host
 from guests.xen import hypervisor
 
 MACHINES = ("bare", "xen")	# what QEMU boots itself
@@ -61,10 +62,14 @@ IDLE_SHARE = 0.05
 # Nor does an idle guest wait for a CPU this share of the time, on a busy machine.
 WAITING_SHARE = 0.5
 LOOK_EVERY = 1.0	# seconds between looks at QEMU's CPU time
+LOOKED_LATE = 10.0	# seconds between them that a busy machine may make of that
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 KVM_DEVICE = "/dev/kvm"
 PROBE_LIMIT = 10	# seconds: under KVM a guest is up in two
 GRACE = 2.0	# seconds to collect the rest of a backtrace, or to power off
+# Has QEMU's monitor, which shares the console, print the registers of all CPUs.
+ASK_REGISTERS = b"\x01cinfo registers -a\n"
+REGISTERS = re.compile(r"^RIP=([0-9a-f]{16}) ", re.M)
 
 
 @dataclass
@@ -140,7 +145,8 @@ class Guest:
 		if self.icount:
 			argv += ["-icount", "shift=0,sleep=off"]
 		outer = self.host or self
-		append = " ".join(f"panic=-1 {outer.append} {extra}".split())
+		patience = "" if self.icount else PATIENCE
+		append = " ".join(f"panic=-1 {patience} {outer.append} {extra}".split())
 		if self.machine == "bare":
 			return [*argv, "-kernel", str(outer.kernel), "-initrd", str(outer.initrd),
 				# A loaded host lets the boot-time timer check fail.
@@ -240,6 +246,7 @@ class Limits:
 		self.work, self.silence = seconds * cpus, min(seconds, SILENCE)
 		# When it last did something, and its use of the CPU by then.
 		self.active, self.use = time.monotonic(), Use(0, 0)
+		self.looked = self.active
 
 	def output(self) -> None:
 		"""Note that there was output."""
@@ -250,6 +257,9 @@ class Limits:
 		now = time.monotonic()
 		if use.had > self.work:
 			return f"it used {self.work:.0f} s of CPU time"
+		# Nobody looked: this machine stood still, and the guest with it.
+		self.active += max(0, now - self.looked - LOOKED_LATE)
+		self.looked = now
 		since = max(now - self.active, 1)
 		if use.had - self.use.had > IDLE_SHARE * since \
 		   or use.wanted - self.use.wanted > WAITING_SHARE * since:
@@ -278,22 +288,26 @@ class Console:
 	def watch(self, argv: Sequence[str]) -> Result:
 		"""Start QEMU, watch it, end it; return the Result."""
 		start = time.monotonic()
-		with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+		with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
 				      stderr=subprocess.STDOUT, preexec_fn=end_with_parent) as proc:
-			assert proc.stdout
+			assert proc.stdin and proc.stdout
 			try:
-				self.read(proc.stdout, proc.pid)
+				self.read(proc.stdin, proc.stdout, proc.pid)
 			finally:
 				if proc.poll() is None:
 					proc.kill()
 				progress("")
-		if not self.verdict:
-			self.verdict = ("died", "QEMU ended before the end marker")
-		return Result(*self.verdict, self.log, time.monotonic() - start, self.lines,
+		status, reason = self.verdict or ("died", "QEMU ended before the end marker")
+		if status == "hung" and (at := REGISTERS.findall("\n".join(self.console))):
+			reason += f", CPUs at {' '.join(at)}"
+		return Result(status, reason, self.log, time.monotonic() - start, self.lines,
 			      self.console)
 
-	def read(self, pipe: IO[bytes], pid: int) -> None:
-		"""Take lines from @pipe until QEMU (@pid) ends, or a while after the verdict."""
+	def read(self, keys: IO[bytes], pipe: IO[bytes], pid: int) -> None:
+		"""Take lines from @pipe until QEMU (@pid) ends, or a while after the verdict.
+
+		@keys is where QEMU takes what is typed on the console.
+		"""
 		pending, look = b"", 0.0
 		with selectors.DefaultSelector() as selector:
 			selector.register(pipe, selectors.EVENT_READ)
@@ -301,8 +315,10 @@ class Console:
 				if now >= look and not self.verdict:
 					look = now + LOOK_EVERY
 					if late := self.limits.exceeded(Use.of(pid)):
-						self.verdict = ("hung", f"no end marker, {late}")
-						return
+						self.end("hung", f"no end marker, {late}")
+						with contextlib.suppress(BrokenPipeError):
+							keys.write(ASK_REGISTERS)
+							keys.flush()
 					progress(self.status())
 				if not selector.select(min(LOOK_EVERY, self.deadline - now)):
 					continue

@@ -197,7 +197,7 @@ class SnapshotTest(unittest.TestCase):
 		     unittest.mock.patch("sys.__stdout__", io.StringIO()), \
 		     contextlib.redirect_stdout(io.StringIO()):
 			snapshot.check_snapshot(tally)
-		self.assertEqual(tally.failures,
+		self.assertEqual(list(tally.failures),
 				 ["snapshot by it, KSM at work, base: torn"])
 
 

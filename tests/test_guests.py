@@ -91,6 +91,14 @@ class Guests(FakeCase):
 		self.assertLess(result.seconds, 20)
 		self.fails(EXIT_HANG, str(self.tmp / "console.log"), result.require)
 
+	def test_hung_guest_is_asked_where_its_cpus_are(self):
+		result = self.console("head -c 2 > /dev/null; read -r asked; echo \"$asked\"; "
+				      "echo 'CPU#0'; echo 'RIP=ffffffff81000010 RFL=00000246'; "
+				      "echo 'CPU#1'; echo 'RIP=ffffffff81000020 RFL=00000246'; "
+				      f"echo '{MARKER} 0'; sleep 60", timeout=1)
+		self.assertEqual((result.status, result.lines[0]), ("hung", "info registers -a"))
+		self.assertIn("1 s, CPUs at ffffffff81000010 ffffffff81000020", result.reason)
+
 	def test_endless_loop_ends_at_the_limit(self):
 		for body in (":", "i=0; while [ $i -lt 9999 ]; do i=$((i+1)); done; echo $i"):
 			with self.subTest(body):
@@ -118,7 +126,8 @@ class Guests(FakeCase):
 	def test_silence_has_a_limit_of_its_own(self):
 		limits = qemu.Limits(7200)
 		start = limits.active
-		with mock.patch("time.monotonic") as clock:
+		with mock.patch("time.monotonic") as clock, \
+		     mock.patch.object(qemu, "LOOKED_LATE", 600):
 			for now, had, wanted, late in (
 					(0, 0, 0, False), (600, 6, 6, False), (602, 6, 6, True),
 					(700, 50, 50, False), (1290, 51, 250, False),
@@ -126,9 +135,18 @@ class Guests(FakeCase):
 				clock.return_value = start + now
 				use = qemu.Use(had, wanted)
 				self.assertEqual(bool(limits.exceeded(use)), late, now)
-			clock.return_value = start + 5000
 			limits.output()
 			self.assertEqual(limits.exceeded(use), "")
+
+	def test_time_in_which_the_machine_stood_still_is_not_counted(self):
+		limits, use = qemu.Limits(60), qemu.Use(0, 0)
+		start = limits.active
+		with mock.patch("time.monotonic") as clock:
+			for now, late in ((9, False), (3600, False), (3609, False),
+					  *((n, False) for n in range(3618, 3642, 9)),
+					  (3650, True)):
+				clock.return_value = start + now
+				self.assertEqual(bool(limits.exceeded(use)), late, now)
 
 	def test_waiting_for_the_cpu_is_told_from_idleness(self):
 		with subprocess.Popen(["sleep", "60"]) as proc:
@@ -211,17 +229,25 @@ class Guests(FakeCase):
 		os.environ.update(QEMU="/bin/true", XEN=sys.executable)
 		guest = qemu.Guest("domU", "k", "i", accel="tcg", host=around)
 		line = " ".join(guest.command("shell"))
-		self.assertRegex(line, "-initrd outer console=hvc0 panic=-1 x=1 shell,outer-initrd")
+		self.assertRegex(line, "-initrd outer console=hvc0 panic=-1 .*x=1 shell,outer-initrd")
 		self.assertIn("-smap", line)
 		self.assertNotIn("+svm", line)
 		for kind, words in (("pvh", "-kernel .*/xen-given .*outer console=hvc0"),
 				    ("pvshim", "family=21.* -kernel .*/xen-given "),
 				    ("kvm", "-kernel outer -initrd outer-initrd "
-					    "-append console=ttyS0 no_timer_check panic=-1 x=1")):
+					    "-append console=ttyS0 no_timer_check panic=-1 .*x=1")):
 			guest = qemu.Guest(kind, "k", "i", accel="tcg", host=around)
 			line = " ".join(guest.command())
 			self.assertRegex(line, words)
 			self.assertIn("+svm", line)
+
+	def test_a_stall_is_the_guests_own_if_its_clock_counts_instructions(self):
+		os.environ.update(QEMU="/bin/true", XEN=sys.executable)
+		for kind in qemu.MACHINES:
+			for icount in (False, True):
+				guest = qemu.Guest(kind, "k", "i", accel="tcg", icount=icount)
+				self.assertEqual(nested.PATIENCE in " ".join(guest.command()),
+						 not icount)
 
 	def test_cpus_take_turns_if_asked_for(self):
 		os.environ["QEMU"] = "/bin/true"
