@@ -11,7 +11,7 @@ from common.command import build_dir, run
 from common.tally import KUnitCase, Tally
 from guests.kernel import image, output, source
 from guests.kunit import cases, kunit_tool
-from guests.libraries import qemu_binary
+from guests.emulator import qemu_binary
 from guests.xen import hypervisor
 
 LIMIT = 3600	# seconds: kunit.py's counts the wall clock

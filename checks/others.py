@@ -24,7 +24,7 @@ from common.command import EXIT_USAGE, ToolError, build_dir, main, replaced, run
 from common.settings import Parser
 from common.tally import Tally
 from guests.kernel import CONFIG_SETS, KERNELS, build
-from guests.libraries import qemu_binary
+from guests.emulator import qemu_binary
 from guests.qemu import KINDS, MACHINES, Guest
 
 PARTS = ("stress-ng", "ltp", "programs")

@@ -31,7 +31,8 @@ def private_apt(suite: str) -> list[str] | None:
 
 	None means that there is no apt or no mirror. apt verifies the archive's
 	signature as ever; whether the update succeeds shows when a package is wanted.
-	A @suite such as "bookworm-security" is in an archive of its own.
+	A @suite such as "bookworm-security" is in an archive of its own. Packages of one such as
+	"trixie-backports" find the rest of what they need in "trixie".
 	"""
 	mirror = debian_mirror("Debian-Security" if suite.endswith("-security") else "Debian")
 	if not mirror:
@@ -40,9 +41,11 @@ def private_apt(suite: str) -> list[str] | None:
 	for sub in ("lists/partial", "cache/archives/partial"):
 		(state / sub).mkdir(parents=True, exist_ok=True)
 	sources = state / "sources.list"
-	sources.write_text("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
-			   f"{mirror} {suite} main\n")
-	options = []
+	sources.write_text("".join(
+		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
+		f"{mirror} {name} main\n"
+		for name in dict.fromkeys((suite, suite.removesuffix("-backports")))))
+	options = ["-o", f"APT::Default-Release={suite}"] if suite.endswith("-backports") else []
 	for option in (f"Dir::Etc::SourceList={sources}", "Dir::Etc::SourceParts=/dev/null",
 		       f"Dir::State::Lists={state / 'lists'}", f"Dir::Cache={state / 'cache'}",
 		       "Acquire::Languages=none", "APT::Sandbox::User="):
@@ -85,20 +88,22 @@ def with_libraries(packages: Iterable[str], options: Iterable[str] = (),
 	return names
 
 
-def unpacked(packages: Sequence[str], suite: str, libraries: bool = True) -> Path:
+def unpacked(packages: Sequence[str], suite: str, libraries: bool = True,
+	     system: bool = True) -> Path:
 	"""Return the directory below build/ that @packages are unpacked into, with their libraries.
 
-	Or without, if @libraries is False. The system's own apt is asked first, then a private
-	state with @suite. Raises ToolError with the remedy if neither has them.
+	Or without, if @libraries is False. The system's own apt is asked first unless @system is
+	False, then a private state with @suite. Raises ToolError with the remedy if neither has
+	them.
 	"""
-	out = build_dir() / "packages" / "_".join(packages)
+	out = build_dir() / "packages" / "_".join((*packages, *([] if system else [suite])))
 	if out.is_dir():
 		return out
 	say(f"fetching {' '.join(packages)}")
 	if not shutil.which("apt-get"):
 		raise ToolError(f"{packages[0]} comes from Debian, and there is no apt-get here",
 				EXIT_MISSING)
-	for source in ("system", suite):
+	for source in (*(["system"] if system else []), suite):
 		options = [] if source == "system" else private_apt(source)
 		if options is None:
 			continue
@@ -121,8 +126,8 @@ def unpacked(packages: Sequence[str], suite: str, libraries: bool = True) -> Pat
 			finally:
 				shutil.rmtree(store)
 		return out
-	raise ToolError(f"neither this system's apt nor {suite} has {' '.join(packages)}: "
-			"run 'apt-get update'", EXIT_MISSING)
+	asked = f"neither this system's apt nor {suite} has" if system else f"{suite} has no"
+	raise ToolError(f"{asked} {' '.join(packages)}: run 'apt-get update'", EXIT_MISSING)
 
 
 def package_version(root: Path, package: str) -> str:

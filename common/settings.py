@@ -19,6 +19,7 @@ from common.command import EXIT_MISSING, ToolError, build_dir
 from common.linux import tree_version
 
 XEN_VERSIONS = ("4.17", "4.20")		# with a Debian package; the first is the default
+QEMU_SUITES = ("trixie", "trixie-backports")	# Debian's, with a QEMU newer than Debian 12's
 KERNELS = ("base", "series")
 ACCELERATORS = ("auto", "tcg", "kvm")
 Check = Callable[[str, str], Any]
@@ -91,10 +92,13 @@ def kernel_tree(_name: str, text: str) -> Path:
 	return Path(text)
 
 
-def executable(name: str, text: str) -> str:
-	"""Return the path @text; raise ToolError if it is not that of a program."""
+def emulator(name: str, text: str) -> str:
+	"""Return @text: a suite of Debian, or the path of a program; raise ToolError if neither."""
+	if text in QEMU_SUITES:
+		return text
 	if not Path(text).is_file() or not os.access(text, os.X_OK):
-		raise ToolError(f"{name}={text} is not executable", EXIT_MISSING)
+		raise ToolError(f"{name}={text} is not executable, nor a suite of Debian: known "
+				f"are {' '.join(QEMU_SUITES)}", EXIT_MISSING)
 	return text
 
 
@@ -197,7 +201,9 @@ TABLE = {s.name: s for s in (
 	Setting("XEN", hypervisor, XEN_VERSIONS[0],
 		"hypervisor of a Debian package, or a binary, compressed or not",
 		"|".join(XEN_VERSIONS)),
-	Setting("QEMU", executable, None, "QEMU to use instead of qemu-system-x86_64", "<path>"),
+	Setting("QEMU", emulator, None,
+		"QEMU of that suite of Debian, or a program, instead of qemu-system-x86_64",
+		"|".join((*QEMU_SUITES, "<path>"))),
 	Setting("J", number, None, "jobs of a build, default one per CPU", "2"),
 	Setting("V", one_of("0", "1", "2"), "0", "1: print commands and their output", "1"),
 	Setting("CC", PROGRAM, None,

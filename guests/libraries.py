@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
-"""QEMU, and what dynamically linked programs need in an initramfs."""
+"""What dynamically linked programs need in an initramfs."""
 import re
-import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from common.command import EXIT_MISSING, StrPath, ToolError, run
-from common.settings import setting
 from guests.initramfs import FilePair
 
 LIBRARY_DIR = "/usr/lib/x86_64-linux-gnu"	# where Debian's loader looks
 LOADER = "/lib64/ld-linux-x86-64.so.2"
-FIRMWARE = ("bios-microvm.bin", "linuxboot_dma.bin")	# what -M microvm loads
 UNNAMED = "libgcc_s.so.1"	# glibc loads it when a thread is cancelled
 
 
@@ -65,30 +62,3 @@ def host_libraries(program: StrPath) -> list[FilePair]:
 	found = re.findall(r"(\S+) => (/\S+)", out)
 	return [*[(f"{LIBRARY_DIR}/{name}", path) for name, path in found],
 		*[(path, path) for path in re.findall(r"^\s+(/\S+) \(", out, re.M)]]
-
-
-def qemu_binary() -> str:
-	"""Return the QEMU to use: QEMU=path, else qemu-system-x86_64."""
-	return setting("QEMU", "qemu-system-x86_64")
-
-
-def firmware(name: str) -> Path:
-	"""Return the path of the firmware file @name of the QEMU in use."""
-	directories = run([qemu_binary(), "-L", "help"]).stdout.split()
-	for directory in directories:
-		if (Path(directory) / name).is_file():
-			return Path(directory) / name
-	raise ToolError(f"{qemu_binary()} has no {name} in {' '.join(directories)}: "
-			"install seabios", EXIT_MISSING)
-
-
-def vmm_files(directory: str) -> list[FilePair]:
-	"""Return (guest path, host path) of QEMU as /bin/qemu, its libraries and its firmware.
-
-	The firmware lands in the guest's @directory.
-	"""
-	program = shutil.which(qemu_binary())
-	if not program:
-		raise ToolError(f"{qemu_binary()} not found: run 'make deps'", EXIT_MISSING)
-	return [("/bin/qemu", program), *host_libraries(program),
-		*[(f"{directory}/{name}", firmware(name)) for name in FIRMWARE]]

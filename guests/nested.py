@@ -15,9 +15,10 @@ from typing import TypedDict
 
 from common.command import EXIT_MISSING, ROOT, StrPath, ToolError, build_dir, replaced
 from common.settings import XEN_VERSIONS, setting
+from guests.emulator import vmm_files
 from guests.initramfs import FilePair, initramfs
 from guests.kernel import build, image, output
-from guests.libraries import libraries, vmm_files
+from guests.libraries import libraries
 from guests.xen import tools
 
 NO_KUNIT = "kunit.autorun=0"	# for the command line of a kernel that has the suites built in

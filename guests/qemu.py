@@ -28,8 +28,8 @@ from typing import IO, TextIO
 
 from common.command import (EXIT_GUEST, EXIT_HANG, ToolError, build_dir, end_with_parent,
 			    log_command, progress, replaced, run, say, verbose)
+from guests.emulator import qemu_binary
 from guests.initramfs import initramfs
-from guests.libraries import qemu_binary
 from guests.nested import MACHINE_AROUND, NO_KUNIT, PATIENCE, PREFIX, Host
 from guests.xen import hypervisor
 

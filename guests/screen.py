@@ -20,7 +20,7 @@ from common.apt import unpacked
 from common.command import (EXIT_GUEST, EXIT_HANG, EXIT_MISSING, StrPath, ToolError, build_dir,
 			    end_with_parent, log_command, progress)
 from common.settings import setting
-from guests.libraries import qemu_binary
+from guests.emulator import qemu_binary
 from guests.qemu import Limits, Use
 
 SUITE = "bookworm"	# where OVMF comes from if the system's apt has none

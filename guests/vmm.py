@@ -5,9 +5,9 @@ The guest runs counter.c. The job is one of guests/jobs/, after vmm.sh there.
 """
 from common.command import ROOT, build_dir
 from guests.initramfs import compile_static, initramfs
+from guests.emulator import vmm_files
 from guests.job import guest, script
 from guests.kernel import build, image
-from guests.libraries import vmm_files
 from guests.nested import NO_KUNIT
 from guests.qemu import Guest
 

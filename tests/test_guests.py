@@ -13,7 +13,7 @@ from checks.broken_guests import busy_cpu
 from common import apt
 from common.command import EXIT_CONFIG, EXIT_GUEST, EXIT_HANG, EXIT_MISSING, EXIT_USAGE, ToolError
 from common.result import counted, parse
-from guests import kernel, libraries, nested, qemu, xen
+from guests import emulator, kernel, libraries, nested, qemu, xen
 from guests.kunit import cases, kunit, without_strays
 from tests.miniature import FakeCase
 
@@ -325,9 +325,43 @@ class Guests(FakeCase):
 		fake.write_text(f"#!/bin/sh\necho {self.tmp}\n")
 		fake.chmod(0o755)
 		os.environ["QEMU"] = str(fake)
-		self.fails(EXIT_MISSING, "has no bios.bin", libraries.firmware, "bios.bin")
+		self.fails(EXIT_MISSING, "has no bios.bin", emulator.firmware, "bios.bin")
 		(self.tmp / "bios.bin").write_text("")
-		self.assertEqual(libraries.firmware("bios.bin"), self.tmp / "bios.bin")
+		self.assertEqual(emulator.firmware("bios.bin"), self.tmp / "bios.bin")
+
+	def test_qemu_of_another_suite_runs_with_its_own_libraries(self):
+		root = self.tmp / "a root"
+		loader = root / "usr/lib64/ld-linux-x86-64.so.2"
+		loader.parent.mkdir(parents=True)
+		loader.write_text("#!/bin/sh\necho \"$QEMU_MODULE_DIR\"; printf '%s\\n' \"$@\"\n")
+		loader.chmod(0o755)
+		os.environ["QEMU"] = "trixie-backports"
+		with mock.patch.object(emulator, "unpacked", return_value=root) as unpacked:
+			for _ in range(2):
+				said = subprocess.run([emulator.qemu_binary(), "-m", "1 G"], text=True,
+						      stdout=subprocess.PIPE, check=True).stdout
+		self.assertEqual(unpacked.call_args.args[1:], ("trixie-backports",))
+		self.assertFalse(unpacked.call_args.kwargs["system"])
+		lines = said.splitlines()
+		self.assertEqual(lines[:3], [f"{root}/usr/lib/x86_64-linux-gnu/qemu",
+					     "--library-path", f"{root}/usr/lib/x86_64-linux-gnu"])
+		self.assertEqual(lines[3], f"{root}/usr/bin/qemu-system-x86_64")
+		self.assertEqual(lines[-2:], ["-m", "1 G"])
+		os.environ["QEMU"] = "sid"
+		self.fails(EXIT_MISSING, "known are trixie trixie-backports", emulator.qemu_binary)
+
+	def test_backports_come_with_what_they_build_on(self):
+		with mock.patch.object(apt, "debian_mirror", return_value="http://m"), \
+		     mock.patch.object(apt, "run"):
+			for suite, want in (("trixie", ["trixie"]),
+					    ("trixie-backports", ["trixie-backports", "trixie"])):
+				options = apt.private_apt(suite)
+				path = Path(next(o.partition("=")[2] for o in options
+						 if o.startswith("Dir::Etc::SourceList=")))
+				self.assertEqual([line.split()[-2] for line
+						  in path.read_text().splitlines()], want)
+				self.assertEqual(f"APT::Default-Release={suite}" in options,
+						 len(want) > 1)
 
 	def test_apt_dependencies_are_read(self):
 		text = "Package: a\nVersion: 1\nDepends: libb (>= 2), c:any | d, libe1\n\n" \
