@@ -11,7 +11,8 @@ from unittest import mock
 from bench.table import table
 from checks.broken_guests import busy_cpu
 from common import apt
-from common.command import EXIT_CONFIG, EXIT_GUEST, EXIT_HANG, EXIT_MISSING, EXIT_USAGE, ToolError
+from common.command import (EXIT_CONFIG, EXIT_GUEST, EXIT_HANG, EXIT_MISSING, EXIT_USAGE,
+			    ToolError, run)
 from common.result import counted, parse
 from guests import emulator, kernel, libraries, nested, qemu, xen
 from guests.kunit import cases, kunit, without_strays
@@ -229,7 +230,8 @@ class Guests(FakeCase):
 		os.environ.update(QEMU="/bin/true", XEN=sys.executable)
 		guest = qemu.Guest("domU", "k", "i", accel="tcg", host=around)
 		line = " ".join(guest.command("shell"))
-		self.assertRegex(line, "-initrd outer console=hvc0 panic=-1 .*x=1 shell,outer-initrd")
+		self.assertRegex(line,
+				 "-initrd outer console=hvc0 panic=-1 .*x=1 shell,outer-initrd")
 		self.assertIn("-smap", line)
 		self.assertNotIn("+svm", line)
 		for kind, words in (("pvh", "-kernel .*/xen-given .*outer console=hvc0"),
@@ -338,8 +340,7 @@ class Guests(FakeCase):
 		os.environ["QEMU"] = "trixie-backports"
 		with mock.patch.object(emulator, "unpacked", return_value=root) as unpacked:
 			for _ in range(2):
-				said = subprocess.run([emulator.qemu_binary(), "-m", "1 G"], text=True,
-						      stdout=subprocess.PIPE, check=True).stdout
+				said = run([emulator.qemu_binary(), "-m", "1 G"]).stdout
 		self.assertEqual(unpacked.call_args.args[1:], ("trixie-backports",))
 		self.assertFalse(unpacked.call_args.kwargs["system"])
 		lines = said.splitlines()
