@@ -34,6 +34,7 @@ COSTS: tuple[CostRow, ...] = (
 	("mprotect", "shmem-64k", "16,512,4096"),
 	("mprotect", "shmem-thp-split", "512,4096"),
 	("remap", "file-shared-dirty", SOME),
+	("mremap", "anon-4k", SOME),
 	("uffd_wp", "anon-4k", SOME),
 	("ksm_merge", "anon-4k", "512,4096"),
 	("ksm_merge", "uffd-wp", "512,4096"),

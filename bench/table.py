@@ -9,7 +9,7 @@ NOTICED = {
 	"everyday": ("fork-exec", "shell", "pipeline", "compile"),
 	"page_fault": ("anon-4k", "file-read", "cow-file", "cow-fork"),
 	"fork": ("anon-4k",), "munmap": ("anon-4k",), "madv_dontneed": ("anon-4k",),
-	"mprotect": ("anon-4k",),
+	"mremap": ("anon-4k",), "mprotect": ("anon-4k",),
 }
 NOISE = 1.01	# a ratio above it counts as worse; counts repeat to 0.5 %
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Costs beside those that mprotect_perf measures: mprotect() of more kinds of
- * large folios, what programs use in place of mprotect(), KSM, NUMA balancing's scan
- * and page faults.
+ * large folios, what programs use in place of mprotect(), mremap(), KSM, NUMA
+ * balancing's scan and page faults.
  *
  *   page_costs BENCH CASE PAGES [folder]
  *
  * See rows[] for benchmarks and cases. One update is one page of one change of
- * protection: there and back are two. Runs and output are those of mprotect_perf,
- * see timed_runs.h.
+ * protection, or of one move: there and back are two. Runs and output are those of
+ * mprotect_perf, see timed_runs.h.
  *
  * TRACING_ON in the environment names a file that is to hold 1 while something is
  * timed, else 0. With WAKER=<microseconds> another process preempts this one that
@@ -63,7 +63,7 @@ struct row {
 };
 
 static const char *folder = "/tmp";
-static char *mem;
+static char *mem, *elsewhere;
 static int fd = -1, uffd = -1;
 
 static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
@@ -276,6 +276,18 @@ static void anon_4k(size_t len)
 	touch(len);
 }
 
+/* Memory with room to move to, where its page tables can't be moved as a whole. */
+static void anon_4k_movable(size_t len)
+{
+	char *room = mmap(NULL, len + 2 * PMD_LEN, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (room == MAP_FAILED)
+		die("mmap");
+	elsewhere = (char *)(((uintptr_t)room + PMD_LEN) & ~(PMD_LEN - 1)) + PAGE;
+	anon_4k(len);
+}
+
 static void uffd_registered(size_t len)
 {
 	struct uffdio_api api = {
@@ -332,6 +344,13 @@ static void toggle_remap(size_t len)
 	if (mmap(mem, len, PROT_READ, flags, fd, 0) == MAP_FAILED ||
 	    mmap(mem, len, RW, flags, fd, 0) == MAP_FAILED)
 		die("mmap");
+}
+
+static void toggle_mremap(size_t len)
+{
+	if (mremap(mem, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere) == MAP_FAILED ||
+	    mremap(elsewhere, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, mem) == MAP_FAILED)
+		die("mremap");
 }
 
 static void protect_uffd(size_t len, bool on)
@@ -540,6 +559,7 @@ static const struct row rows[] = {
 	{ "mprotect", "file-64k", file_64k, toggle_mprotect, NULL },
 	{ "mprotect", "file-2m", file_2m, toggle_mprotect, NULL },
 	{ "remap", "file-shared-dirty", file_shared_dirty, toggle_remap, NULL },
+	{ "mremap", "anon-4k", anon_4k_movable, toggle_mremap, NULL },
 	{ "uffd_wp", "anon-4k", uffd_registered, toggle_uffd, NULL },
 	{ "ksm_merge", "anon-4k", anon_4k, NULL, measure_ksm },
 	{ "ksm_merge", "uffd-wp", uffd_registered, NULL, measure_ksm },
@@ -567,7 +587,7 @@ static void start_waker(const char *us)
 		nanosleep(&interval, NULL);
 }
 
-/* Return ns per page of one change of protection. */
+/* Return ns per page of one change of protection, or of one move. */
 static double measure_toggle(const struct row *row, size_t len)
 {
 	unsigned long loops = loops_per_run(len / PAGE), i;
