@@ -555,6 +555,13 @@ TEST_F(device, reports_what_was_written)
 	self->area[0] = 2;
 	EXPECT_EQ(psize(), scan(self->pagemap, self->area, self->len));
 	EXPECT_EQ(0, scan(self->pagemap, self->area, self->len));
+
+	/* For the device, too: it takes the fault. */
+	memset(self->data, 3, psize());
+	ASSERT_EQ(0, command(self, HMM_DMIRROR_WRITE, nr - 1, 1));
+	EXPECT_EQ(3, self->area[self->len - 1]);
+	EXPECT_EQ(psize(), scan(self->pagemap, self->area, self->len));
+	EXPECT_EQ(0, scan(self->pagemap, self->area, self->len));
 }
 
 TEST_F(device, soft_dirty)
@@ -579,6 +586,11 @@ TEST_F(device, mprotect)
 	EXPECT_EQ(0, nr_with(self, HMM_DMIRROR_PROT_WRITE));
 	ASSERT_EQ(0, mprotect(self->area, self->len, PROT_READ | PROT_WRITE));
 	EXPECT_EQ(nr, nr_marked(self->pagemap, self->area, nr, PM_SOFT_DIRTY));
+
+	/* The device gets it back by a fault. */
+	memset(self->data, 3, psize());
+	ASSERT_EQ(0, command(self, HMM_DMIRROR_WRITE, nr - 1, 1));
+	EXPECT_EQ(3, self->area[self->len - 1]);
 }
 
 TEST_HARNESS_MAIN

@@ -132,6 +132,32 @@ static long ksm_read(const char *name)
 	return value;
 }
 
+/* What was set before, to be restored at the end. */
+static const char * const settings[] = {
+	KSM "sleep_millisecs", KSM "pages_to_scan", KSM "run",
+};
+static long old_settings[ARRAY_SIZE(settings)];
+
+static void save_settings(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(settings); i++)
+		old_settings[i] = ksm_read(settings[i]);
+}
+
+static void restore_settings(void)
+{
+	char value[24];
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(settings); i++) {
+		snprintf(value, sizeof(value), "%ld", old_settings[i]);
+		if (old_settings[i] >= 0)
+			ksm_write(settings[i], value);
+	}
+}
+
 /* Let ksmd merge what is equal now; returns how many pages share others. */
 static long merge(struct test *t)
 {
@@ -398,6 +424,8 @@ int main(int argc, char *argv[])
 		seconds = atoi_non_negative("seconds", optarg);
 	}
 
+	save_settings();
+	atexit(restore_settings);
 	TEST_REQUIRE(ksm_write(KSM "sleep_millisecs", "1"));
 	TEST_REQUIRE(ksm_write(KSM "pages_to_scan", "10000"));
 
