@@ -2,7 +2,8 @@
 /*
  * Test that NUMA balancing leaves those mappings of the guest alone that it does
  * not want to know about: of pages that are shared by fork(), merged by KSM, or pinned.
- * What it does want to know about still faults.
+ * What it does want to know about still faults. And what is changed is changed, and
+ * announced, also at address 0.
  *
  * It needs NUMA balancing, debugfs and two nodes; numa=fake=2 will do.
  */
@@ -54,6 +55,13 @@ struct test {
 	pid_t child;
 };
 
+/* What settings were before, to be restored at the end. */
+static struct setting {
+	const char *path;
+	char old[32];
+} settings[8];
+static int nr_settings;
+
 static bool write_text(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY);
@@ -62,6 +70,29 @@ static bool write_text(const char *path, const char *text)
 	if (fd >= 0)
 		close(fd);
 	return ok;
+}
+
+static void restore_settings(void)
+{
+	while (nr_settings--)
+		write_text(settings[nr_settings].path, settings[nr_settings].old);
+}
+
+static bool set(const char *path, const char *text)
+{
+	struct setting *s = &settings[nr_settings];
+	int fd = open(path, O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : read(fd, s->old, sizeof(s->old) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
+		return false;
+	TEST_ASSERT(nr_settings < ARRAY_SIZE(settings), "Too many settings");
+	s->old[n] = 0;
+	s->path = path;
+	nr_settings++;
+	return write_text(path, text);
 }
 
 /* How often all of our memory was scanned; -1 if the kernel doesn't tell. */
@@ -127,9 +158,9 @@ static bool merge(struct test *t)
 	time_t until = time(NULL) + TIMEOUT;
 
 	if (madvise(t->mem, NR_PAGES * PAGE_SIZE, MADV_MERGEABLE) ||
-	    !write_text(KSM "pages_to_scan", "10000") ||
-	    !write_text(KSM "sleep_millisecs", "1") ||
-	    !write_text(KSM "run", "1"))
+	    !set(KSM "pages_to_scan", "10000") ||
+	    !set(KSM "sleep_millisecs", "1") ||
+	    !set(KSM "run", "1"))
 		return false;
 	while (ksm_merged() < NR_PAGES && time(NULL) < until)
 		usleep(10000);
@@ -247,16 +278,50 @@ static long faults_of(const char *name, enum how how)
 	return faults;
 }
 
+/*
+ * A range may begin at address 0, and is changed like any other. KVM waits for the
+ * end of what was announced before it changes a memslot.
+ */
+static void test_address_0(void)
+{
+	int fd = open("/dev/zero", O_RDONLY);
+	struct kvm_vcpu *vcpu;
+	struct kvm_vm *vm;
+	char *mem;
+
+	mem = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	if (mem) {
+		pr_info("address 0: skipped: %s\n", strerror(errno));
+		close(fd);
+		return;
+	}
+	TEST_ASSERT(read(fd, mem, 1) == 1, "Can't write to address 0");
+
+	vm = vm_create_with_one_vcpu(&vcpu, guest_code);
+	TEST_ASSERT(!mprotect(mem, PAGE_SIZE, PROT_READ), "mprotect() failed");
+	TEST_ASSERT(read(fd, mem, 1) < 0 && errno == EFAULT,
+		    "Memory at address 0 is writable still");
+	vm_userspace_mem_region_add(vm, VM_MEM_SRC_ANONYMOUS, TEST_GPA, TEST_SLOT, 1, 0);
+	kvm_vm_free(vm);
+
+	munmap(mem, PAGE_SIZE);
+	close(fd);
+}
+
 int main(int argc, char *argv[])
 {
 	long shared, merged, pinned, plain;
 
-	TEST_REQUIRE(write_text("/proc/sys/kernel/numa_balancing", "1"));
-	TEST_REQUIRE(write_text(SCHED "scan_delay_ms", "10"));
-	TEST_REQUIRE(write_text(SCHED "scan_period_min_ms", "20"));
-	TEST_REQUIRE(write_text(SCHED "scan_period_max_ms", "40"));
+	test_address_0();
+
 	TEST_REQUIRE(scans() >= 0);
 	TEST_REQUIRE(!access("/sys/devices/system/node/node1", F_OK));
+	atexit(restore_settings);
+	TEST_REQUIRE(set("/proc/sys/kernel/numa_balancing", "1"));
+	TEST_REQUIRE(set(SCHED "scan_delay_ms", "10"));
+	TEST_REQUIRE(set(SCHED "scan_period_min_ms", "20"));
+	TEST_REQUIRE(set(SCHED "scan_period_max_ms", "40"));
 
 	shared = faults_of("shared by fork", SHARED);
 	merged = faults_of("merged", MERGED);
