@@ -212,6 +212,40 @@ void ksm_setup(bool use_zero_pages)
 	__ksm_write("smart_scan", 0, true);
 }
 
+/* What ksm_setup() and the tests change.  The last one makes use of the others. */
+static const char * const ksm_settings[] = {
+	"use_zero_pages", "pages_to_scan", "sleep_millisecs", "smart_scan", "run",
+};
+
+struct ksm_setting {
+	unsigned int value;
+	bool known;
+};
+
+static void ksm_save(struct ksm_setting *settings)
+{
+	char path[64];
+	FILE *f;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(ksm_settings); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/mm/ksm/%s", ksm_settings[i]);
+		f = fopen(path, "r");
+		settings[i].known = f && fscanf(f, "%u", &settings[i].value) == 1;
+		if (f)
+			fclose(f);
+	}
+}
+
+static void ksm_restore(const struct ksm_setting *settings)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(ksm_settings); i++)
+		if (settings[i].known)
+			__ksm_write(ksm_settings[i], settings[i].value, true);
+}
+
 /* Return the number that follows @key in the file @path, 0 if there is none. */
 unsigned long read_proc(const char *path, const char *key)
 {
@@ -234,13 +268,16 @@ unsigned long read_proc(const char *path, const char *key)
 
 /*
  * Run a test in a child and return its kselftest exit code: a TEST_ASSERT() that
- * fails ends the process, and the tests that follow are to run nevertheless.
+ * fails ends the process, and the tests that follow are to run nevertheless.  KSM's
+ * settings are as before then.
  */
 int change_pte_run_test(void (*fn)(const void *arg), const void *arg)
 {
+	struct ksm_setting settings[ARRAY_SIZE(ksm_settings)];
 	int status;
 	pid_t pid;
 
+	ksm_save(settings);
 	fflush(stdout);
 	pid = fork();
 	TEST_ASSERT(pid >= 0, "fork() failed");
@@ -249,6 +286,7 @@ int change_pte_run_test(void (*fn)(const void *arg), const void *arg)
 		exit(KSFT_PASS);
 	}
 	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid() failed");
+	ksm_restore(settings);
 	if (WIFEXITED(status) &&
 	    (WEXITSTATUS(status) == KSFT_PASS || WEXITSTATUS(status) == KSFT_SKIP))
 		return WEXITSTATUS(status);
