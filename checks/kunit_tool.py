@@ -9,9 +9,9 @@ from pathlib import Path
 from checks.kunit_suites import LAZY_SUITE
 from common.command import build_dir, run
 from common.tally import KUnitCase, Tally
+from guests.emulator import qemu_binary
 from guests.kernel import image, output, source
 from guests.kunit import cases, kunit_tool
-from guests.emulator import qemu_binary
 from guests.xen import hypervisor
 
 LIMIT = 3600	# seconds: kunit.py's counts the wall clock

@@ -23,8 +23,8 @@ from checks.outcomes import Report, compare, row
 from common.command import EXIT_USAGE, ToolError, build_dir, main, replaced, run
 from common.settings import Parser
 from common.tally import Tally
-from guests.kernel import CONFIG_SETS, KERNELS, build
 from guests.emulator import qemu_binary
+from guests.kernel import CONFIG_SETS, KERNELS, build
 from guests.qemu import KINDS, MACHINES, Guest
 
 PARTS = ("stress-ng", "ltp", "programs")

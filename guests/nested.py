@@ -22,8 +22,8 @@ from guests.libraries import libraries
 from guests.xen import tools
 
 NO_KUNIT = "kunit.autorun=0"	# for the command line of a kernel that has the suites built in
-# Its clock runs on while the machine that QEMU is on stands still: only a stall that is longer
-# than all such times is the guest's own. 300 seconds is the most that the kernel takes.
+# A guest's clock runs on while the machine that QEMU is on stands still: only a stall that is
+# longer than that is the guest's own. 300 seconds is the most that the kernel takes.
 PATIENCE = "rcupdate.rcu_cpu_stall_timeout=300"
 # Which machine a nested guest runs in.
 MACHINE_AROUND = {"domU": "xen", "pvh": "xen", "pvshim": "xen", "kvm": "bare"}

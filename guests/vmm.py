@@ -4,8 +4,8 @@
 The guest runs counter.c. The job is one of guests/jobs/, after vmm.sh there.
 """
 from common.command import ROOT, build_dir
-from guests.initramfs import compile_static, initramfs
 from guests.emulator import vmm_files
+from guests.initramfs import compile_static, initramfs
 from guests.job import guest, script
 from guests.kernel import build, image
 from guests.nested import NO_KUNIT
