@@ -37,9 +37,10 @@ MACHINES = ("bare", "xen")	# what QEMU boots itself
 KINDS = (*MACHINES, *MACHINE_AROUND)
 END_MARKER = re.compile(r"^guest-init: job ended with status (\d+)")
 INIT_FAILED = re.compile(r"^guest-init: (?!job ended)")
-# What a healthy guest never prints. Xen's shim warns of its scheduler, the only one that it has.
+# What a healthy guest never prints. Xen's shim warns of its scheduler, the only one that it has,
+# and KFENCE reports what its own tests do.
 FAILURES = re.compile(
-	r"Kernel panic|KVM internal error|\bBUG: |kernel BUG at|\bOops\b"
+	r"Kernel panic|KVM internal error|\bBUG: (?!KFENCE: .* in test_)|kernel BUG at|\bOops\b"
 	r"|\bWARNING: (?!This is experimental software in development\.)"
 	r"|general protection fault|Call Trace:|KASAN: |KCSAN: |UBSAN: |possible recursive locking"
 	r"|possible circular locking|suspicious RCU usage|inconsistent lock state"

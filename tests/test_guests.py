@@ -65,7 +65,8 @@ class Guests(FakeCase):
 			     "WARNING: CPU: 0 PID: 1 at mm/x.c:1",
 			     "BUG: sleeping function called from",
 			     "Oops: general protection fault, probably for", "Call Trace:",
-			     "BUG: KASAN: use-after-free in x", "UBSAN: shift-out-of-bounds in x",
+			     "BUG: KASAN: use-after-free in x",
+			     "BUG: KFENCE: use-after-free read in x+0x1/0x2", "UBSAN: shift-out-of-bounds in x",
 			     "WARNING: possible circular locking dependency detected",
 			     "(XEN) Panic on CPU 0:",
 			     "(XEN) Hardware Dom0 crashed: rebooting machine",
@@ -79,6 +80,7 @@ class Guests(FakeCase):
 	def test_healthy_lines_pass(self):
 		self.assertEqual(self.console("echo '(XEN) *** Serial input to DOM0'; "
 					      "echo 'Spectre: mitigations off'; "
+					      "echo 'BUG: KFENCE: invalid read in test_x+0x1/0x2'; "
 					      f"echo '{MARKER} 0'").status, "ok")
 
 	def test_warning_may_be_allowed(self):

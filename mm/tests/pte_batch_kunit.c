@@ -99,6 +99,11 @@ static pte_t strip_hypervisor_bits(pte_t pte)
 	return pte_flags(pte) & _PAGE_PRESENT ? pte_clrglobal(pte) : pte;
 }
 
+static u64 nr_tlb_flushes(struct mm_struct *mm)
+{
+	return atomic64_read(&mm->context.tlb_gen);
+}
+
 static void flush_queue(struct irq_work *work)
 {
 	arch_flush_lazy_mmu_mode();
@@ -127,6 +132,11 @@ static bool table_is_pinned(pte_t *ptep)
 static pte_t strip_hypervisor_bits(pte_t pte)
 {
 	return pte;
+}
+
+static u64 nr_tlb_flushes(struct mm_struct *mm)
+{
+	return 0;
 }
 
 static void flush_from_interrupt(void)
@@ -912,6 +922,7 @@ static void skip_without_pinning(struct kunit *test)
 static void pinned_tables_are_batched(struct kunit *test)
 {
 	struct pte_batch_ctx *ctx __free(restore) = test->priv;
+	unsigned long flags;
 	pte_t *ptep, pte;
 
 	skip_without_pinning(test);
@@ -920,11 +931,14 @@ static void pinned_tables_are_batched(struct kunit *test)
 	read_table(ctx, ptep, ctx->before);
 	pte = ptep_get(ptep + 3);
 	lazy_mmu_mode_enable();
+	/* They may flush the queue. */
+	local_irq_save(flags);
 	clear_ptes(ctx->mm, ctx->addr, ptep, 1);
 	get_and_clear(ctx, ptep, 1, 1);
 	wrprotect_ptes(ctx->mm, ctx->addr + 2 * PAGE_SIZE, ptep + 2, 1);
 	set_pte_at(ctx->mm, ctx->addr + 3 * PAGE_SIZE, ptep + 3, pte_mkold(pte));
 	read_table(ctx, ptep, ctx->after);
+	local_irq_restore(flags);
 	lazy_mmu_mode_disable();
 	expect_entries(test, 0, 4, is_unchanged);
 	read_table(ctx, ptep, ctx->after);
@@ -977,16 +991,26 @@ static void unused_tables_are_written_at_once(struct kunit *test)
 }
 
 #ifdef CONFIG_MMU_NOTIFIER
-/* A CPU that switches to the mm once it was decided which ones to flush. */
+/*
+ * A secondary TLB that is invalidated, and a CPU that switches to the mm once it
+ * was decided which ones to flush.
+ */
 struct newcomer {
 	struct mmu_notifier mn;
-	unsigned int flushes;
+	pte_t *ptep;
+	bool queued;	/* The entry was there once. */
+	bool gone;	/* It was not, the last time. */
 };
 
 static void switch_to_mm(struct mmu_notifier *mn, struct mm_struct *mm,
 			 unsigned long start, unsigned long end)
 {
-	container_of(mn, struct newcomer, mn)->flushes++;
+	struct newcomer *cpu = container_of(mn, struct newcomer, mn);
+
+	if (!cpu->ptep)
+		return;
+	cpu->gone = pte_none(ptep_get(cpu->ptep));
+	cpu->queued |= !cpu->gone;
 	cpumask_set_cpu(raw_smp_processor_id(), mm_cpumask(mm));
 }
 
@@ -999,7 +1023,8 @@ static void clear_flush_reaches_new_cpus(struct kunit *test)
 {
 	struct pte_batch_ctx *ctx __free(restore) = test->priv;
 	struct newcomer cpu = { .mn.ops = &newcomer_ops };
-	unsigned int i, first, second;
+	u64 begun, first, second;
+	unsigned int i;
 	pte_t *ptep;
 
 	if (!hypervisor_updates())
@@ -1011,18 +1036,50 @@ static void clear_flush_reaches_new_cpus(struct kunit *test)
 	ptep = lock_table_of(ctx, ctx->child, 0);
 	fill_locked(ctx, ctx->child, 0, ptep);
 
+	cpu.ptep = ptep;
+	begun = nr_tlb_flushes(ctx->child);
 	ptep_clear_flush(ctx->child_vma, ctx->addr, ptep);
-	first = cpu.flushes;
+	first = nr_tlb_flushes(ctx->child);
 	ptep_clear_flush(ctx->child_vma, ctx->addr + PAGE_SIZE, ptep + 1);
-	second = cpu.flushes - first;
+	second = nr_tlb_flushes(ctx->child);
 
 	for (i = 2; i < ctx->nr; i++)
 		ptep_clear(ctx->child, ctx->addr + i * PAGE_SIZE, ptep + i);
 	unlock_table(ctx, ptep);
 	mmu_notifier_unregister(&cpu.mn, ctx->child);
 
-	KUNIT_EXPECT_EQ(test, first, 2);
-	KUNIT_EXPECT_EQ(test, second, 1);
+	KUNIT_EXPECT_EQ(test, first - begun, 2);
+	KUNIT_EXPECT_EQ(test, second - first, 1);
+}
+
+/* In a section of the caller's, too. */
+static void clear_flush_waits_for_the_queue(struct kunit *test)
+{
+	struct pte_batch_ctx *ctx __free(restore) = test->priv;
+	struct newcomer cpu = { .mn.ops = &newcomer_ops };
+	unsigned int i, left = 0;
+	bool gone = true;
+	pte_t *ptep;
+
+	skip_without_pinning(test);
+	fill_tables(ctx, YOUNG | DIRTY);
+	KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(&cpu.mn, ctx->mm));
+	ptep = lock_table(ctx, 0);
+	lazy_mmu_mode_enable();
+	/* Interrupts may flush the queue, but hardly each time. */
+	for (i = 0; i < ctx->nr; i++) {
+		cpu.ptep = ptep + i;
+		ptep_clear_flush(ctx->vma, ctx->addr + i * PAGE_SIZE, ptep + i);
+		left += !pte_none(ptep_get(ptep + i));
+		gone &= cpu.gone;
+	}
+	lazy_mmu_mode_disable();
+	unlock_table(ctx, ptep);
+	mmu_notifier_unregister(&cpu.mn, ctx->mm);
+
+	KUNIT_EXPECT_EQ(test, left, 0);
+	KUNIT_EXPECT_TRUE(test, gone);
+	KUNIT_EXPECT_TRUE(test, cpu.queued);
 }
 #endif
 
@@ -1110,6 +1167,7 @@ static struct kunit_case pte_batch_test_cases[] = {
 	KUNIT_CASE(pinned_tables_are_batched),
 #ifdef CONFIG_MMU_NOTIFIER
 	KUNIT_CASE(clear_flush_reaches_new_cpus),
+	KUNIT_CASE(clear_flush_waits_for_the_queue),
 #endif
 	KUNIT_CASE(fork_protects_both),
 	KUNIT_CASE(unmapping_leaves_nothing_behind),

@@ -66,6 +66,17 @@ static void queue_pte(pte_t *ptep, enum xen_pte_run_kind kind)
 	this_cpu_write(xen_pte_run.end, (unsigned long)(ptep + 1) | kind);
 }
 
+static __always_inline pte_t changed_pte(pte_t *ptep, bool wrprotect)
+{
+	return wrprotect ? pte_wrprotect(READ_ONCE(*ptep)) : native_make_pte(0);
+}
+
+static void trace_run(pte_t *ptep, pte_t *end, bool wrprotect)
+{
+	for (; ptep != end; ptep++)
+		trace_xen_mmu_set_pte(ptep, changed_pte(ptep, wrprotect));
+}
+
 /**
  * __xen_pte_run_end - Queue requests for the ptes of a run.
  *
@@ -84,28 +95,30 @@ void __xen_pte_run_end(void)
 	u64 ptr = virt_to_machine(ptep).maddr;
 
 	ptr |= wrprotect ? MMU_PT_UPDATE_PRESERVE_AD : MMU_NORMAL_PT_UPDATE;
-	/* Making room may flush the queue. */
+	/* Making room may flush the queue, and so may a probe. */
 	run->end = 0;
+	if (trace_xen_mmu_set_pte_enabled())
+		trace_run(ptep, end, wrprotect);
 	while (ptep != end) {
 		unsigned int room = end - ptep;
 		struct mmu_update *u = xen_mc_mmu_update(&room);
 
 		for (; room; room--, u++, ptep++, ptr += sizeof(*ptep)) {
-			pte_t pte = native_make_pte(0);
-
-			if (wrprotect)
-				pte = pte_wrprotect(READ_ONCE(*ptep));
-			trace_xen_mmu_set_pte(ptep, pte);
 			u->ptr = ptr;
-			u->val = native_pte_val(pte);
+			u->val = native_pte_val(changed_pte(ptep, wrprotect));
 		}
 	}
 }
 
-/* In an entry that is not present the bit belongs to a swap offset. */
-static __always_inline bool marked_for_uffd(pte_t pte)
+/*
+ * Whether a marker may take the place of @pte before its request is issued, and
+ * CONFIG_PAGE_TABLE_CHECK would find @pte mapped still and account for it twice.
+ * In an entry that is not present the bit belongs to a swap offset.
+ */
+static __always_inline bool marker_may_follow(pte_t pte)
 {
-	return pte_uffd(pte) && pte_present(pte);
+	return IS_ENABLED(CONFIG_PAGE_TABLE_CHECK) && pte_uffd(pte) &&
+	       pte_present(pte);
 }
 
 /**
@@ -117,18 +130,16 @@ static __always_inline bool marked_for_uffd(pte_t pte)
  * <asm/pgtable_batch.h>: what it does before the request is executed, is lost.
  *
  * The requests are queued in lazy MMU mode, when their run ends, and issued at
- * once otherwise.  If one of the entries is marked for userfaultfd they are always
- * issued at once, because the caller may put a marker in its place, in the same
- * section, and CONFIG_PAGE_TABLE_CHECK would find it mapped still, and account for
- * it twice.
+ * once otherwise.  With CONFIG_PAGE_TABLE_CHECK they are also issued at once if an
+ * entry is marked for userfaultfd.
  *
  * Context: The caller holds the page table lock.
  */
 void xen_clear_ptes(pte_t *ptep, unsigned int nr)
 {
-	bool uffd = false;
+	bool at_once;
 
-	if (nr == 1 && !marked_for_uffd(READ_ONCE(*ptep)) &&
+	if (nr == 1 && !marker_may_follow(READ_ONCE(*ptep)) &&
 	    add_to_run(ptep, XEN_PTE_RUN_CLEAR))
 		return;
 
@@ -137,12 +148,13 @@ void xen_clear_ptes(pte_t *ptep, unsigned int nr)
 		return;
 	}
 
+	at_once = !is_lazy_mmu_mode_active();
 	preempt_disable();
 	for (; nr; nr--, ptep++) {
-		uffd |= marked_for_uffd(READ_ONCE(*ptep));
+		at_once |= marker_may_follow(READ_ONCE(*ptep));
 		queue_pte(ptep, XEN_PTE_RUN_CLEAR);
 	}
-	if (uffd || !is_lazy_mmu_mode_active())
+	if (at_once)
 		xen_mc_flush();
 	preempt_enable();
 }

@@ -9,13 +9,14 @@
  *
  *  vmsplice  vmsplice() into a pipe, which is read some time later
  *  direct    a write with O_DIRECT from a page to a file, which is read back
+ *  read      a read with O_DIRECT from a file into a page
  *  remote    process_vm_writev() into a page
  *
  * while the main thread fills the memory and takes it away by
  *
  *  dontneed  madvise(MADV_DONTNEED)
  *  munmap    new memory is mapped over it
- *  fork      a child sees that its pages do not change
+ *  fork      a child sees that its pages do not change, while they are filled
  *
  * A page that was freed too early soon has another number, as it is the main
  * thread that fills pages again at once. A page that was never filled is empty.
@@ -41,9 +42,9 @@
 #define NR_PAGES	64U
 #define WORDS		(page_size / sizeof(uint64_t))
 
-enum access { VMSPLICE, DIRECT, REMOTE, NR_ACCESSES };
+enum access { VMSPLICE, DIRECT, READ, REMOTE, NR_ACCESSES };
 
-static const char * const access_name[] = { "vmsplice", "direct", "remote" };
+static const char * const access_name[] = { "vmsplice", "direct", "read", "remote" };
 
 struct change {
 	const char *name;
@@ -160,7 +161,16 @@ static bool by_direct(struct accessor *a, unsigned int page, void *buffer)
 	return true;
 }
 
-/* If it lands in another page, the main thread or a child sees it there. */
+/* If this or by_remote() lands in another page, it is seen there, or by a child. */
+static bool by_read(struct accessor *a, unsigned int page, void *buffer)
+{
+	set_words(buffer, tag(page, rnd64(&a->rnd)));
+	if (pwrite(a->fd, buffer, page_size, 0) != (ssize_t)page_size)
+		die("write to the file");
+	return pread(a->fd, mem + page * page_size, page_size, 0) ==
+	       (ssize_t)page_size;
+}
+
 static bool by_remote(struct accessor *a, unsigned int page, void *buffer)
 {
 	struct iovec local = { buffer, page_size };
@@ -188,6 +198,9 @@ static void *accessor(void *arg)
 			break;
 		case DIRECT:
 			a->done += by_direct(a, page, buffer);
+			break;
+		case READ:
+			a->done += by_read(a, page, buffer);
 			break;
 		default:
 			a->done += by_remote(a, page, buffer);
@@ -247,6 +260,7 @@ static unsigned int watch(void)
 
 static void change_fork(void)
 {
+	static unsigned long nr_forks;
 	int status;
 	pid_t pid = fork();
 
@@ -254,6 +268,9 @@ static void change_fork(void)
 		die("fork");
 	if (!pid)
 		_exit(watch() ? 1 : 0);
+	/* Who writes first to most of the pages, this thread or the kernel, varies. */
+	if (nr_forks++ % 2)
+		fill();
 	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
 		die("waitpid");
 	wrong += WEXITSTATUS(status);
@@ -275,10 +292,12 @@ static bool set_up(struct accessor *a, const char *change)
 			die("pipe");
 		return true;
 	case DIRECT:
+	case READ:
 		a->fd = open(opt.dir, O_TMPFILE | O_RDWR | O_DIRECT, 0600);
 		if (a->fd >= 0)
 			return true;
-		ksft_test_result_skip("direct %s: no file: %s\n", change, strerror(errno));
+		ksft_test_result_skip("%s %s: no file: %s\n", access_name[a->access],
+				      change, strerror(errno));
 		return false;
 	default:
 		if (!process_vm_writev(getpid(), NULL, 0, NULL, 0, 0))
@@ -294,7 +313,7 @@ static void tear_down(struct accessor *a)
 	if (a->access == VMSPLICE) {
 		close(a->pipe[0]);
 		close(a->pipe[1]);
-	} else if (a->access == DIRECT) {
+	} else if (a->access == DIRECT || a->access == READ) {
 		close(a->fd);
 	}
 }
