@@ -13,7 +13,7 @@ from gates.verdict import Verdict
 from series import patches
 from series.assemble import assemble
 from series.mail import NOBODY, Sender, make_mails, topic_commits
-from series.refresh import refresh
+from series.refresh import write_series
 from series.tree import commit_series, make_tree
 from series.worktree import git, lay
 
@@ -63,7 +63,7 @@ def round_trip() -> None:
 				(copy / name).parent.mkdir(parents=True, exist_ok=True)
 				shutil.copy(ROOT / name, copy / name)
 		before = contents(copy)
-		refresh(copy)
+		write_series(copy)
 		after = contents(copy)
 		changed = [str(p) for p in {*before, *after} if before.get(p) != after.get(p)]
 		assert not changed, f"refresh after tree changes {' '.join(changed)}"

@@ -10,7 +10,7 @@ content is got by applying those in reverse.
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,6 +97,16 @@ def topics(root: Path = ROOT) -> list[str]:
 		       if p.is_dir() and TOPIC_NAME.match(p.name)), key=place)
 
 
+def check_numbers(names: Iterable[str]) -> None:
+	"""Raise ToolError if two of the topics @names have the same number."""
+	have: dict[int, str] = {}
+	for name in sorted(set(names)):
+		other = have.setdefault(place(name)[0], name)
+		if other != name:
+			raise ToolError(f"topics {other} and {name} have the same number: give one "
+					"another", EXIT_PATCH)
+
+
 def needs(topic: str, root: Path = ROOT) -> tuple[list[str], list[str]]:
 	"""Return what @topic needs, as (topics, subjects of patches).
 
@@ -122,14 +132,17 @@ def needs(topic: str, root: Path = ROOT) -> tuple[list[str], list[str]]:
 def alone(topic: str, root: Path = ROOT) -> list[Patch]:
 	"""Return the patches of @topic, after those of the topics that it needs.
 
-	Together they apply to the base.
+	Together they apply to the base. Raises ToolError if @topic has no patches.
 	"""
 	wanted, queue = {topic}, [topic]
 	while queue:
 		more = set(needs(queue.pop(), root)[0]) - wanted
 		wanted |= more
 		queue += more
-	return [p for p in load(root) if p.topic in wanted]
+	series = [p for p in load(root) if p.topic in wanted]
+	if not any(p.topic == topic for p in series):
+		raise ToolError(f"patches/{topic} has no patches: remove it or add one", EXIT_PATCH)
+	return series
 
 
 def needed(topic: str, root: Path = ROOT) -> list[Patch]:
@@ -138,7 +151,8 @@ def needed(topic: str, root: Path = ROOT) -> list[Patch]:
 	They are declared in patches/<topic>/needs. Raises ToolError if there is no such patch
 	any more, or if @topic's cover letter does not name it.
 	"""
-	cover = " ".join((root / "patches" / topic / "cover.txt").read_text().split())
+	path = root / "patches" / topic / "cover.txt"
+	cover = " ".join(path.read_text().split()) if path.is_file() else ""
 	series: list[Patch] = []
 	for subject in needs(topic, root)[1]:
 		found = [p for p in load(root) if p.subject == subject]
@@ -160,8 +174,10 @@ def load(root: Path = ROOT) -> list[Patch]:
 	"""Return every patch of the series in order.
 
 	Raises ToolError for a malformed file, a payload file that is missing or
-	outside the payload directories, or one that two patches bring.
+	outside the payload directories, one that two patches bring, and two topics
+	with one number.
 	"""
+	check_numbers(topics(root))
 	paths = [path for topic in topics(root)
 		 for path in sorted((root / "patches" / topic).glob("[0-9]*.patch"))]
 	series: list[Patch] = []

@@ -51,7 +51,10 @@ def file_name(number: int, subject: str) -> str:
 
 
 def read_commit(linux: Path, commit: str, topic: str, number: int, at_tip: set[str]) -> Patch:
-	"""Return the Patch for one commit; files in @at_tip that it adds are its payload."""
+	"""Return the Patch for one commit; files in @at_tip that it adds are its payload.
+
+	Raises ToolError if the commit can't be kept as a patch.
+	"""
 	name, mail, date, text = git(linux, "log", "-1", "--format=%an%x00%ae%x00%aD%x00%B",
 				     commit).split("\0")
 	subject, _, body = text.partition("\n")
@@ -62,6 +65,8 @@ def read_commit(linux: Path, commit: str, topic: str, number: int, at_tip: set[s
 	diff = run(["git", "-C", linux, "diff", *DIFF, f"{commit}^", commit]).stdout
 	parts = patches.split_diff(patches.strip_index(diff))
 	hunks = "".join(text for path, text in parts if path not in added)
+	if not parts:
+		raise ToolError(f"commit {commit[:12]}, {subject!r}, is empty: drop it", EXIT_PATCH)
 	if re.search(r"^---$", body, re.M):
 		raise ToolError(f"the message of {subject!r} has a '---' line, which mail tools "
 				"cut at", EXIT_PATCH)
@@ -74,8 +79,10 @@ def read_series(linux: Path) -> list[Patch]:
 			 "base", "HEAD").split("\n")) - {""}
 	for name in at_tip:
 		if not patches.is_payload_path(name):
-			raise ToolError(f"{name} is outside the payload directories "
-					f"({' '.join(patches.PAYLOAD_DIRS)}): move it", EXIT_PATCH)
+			raise ToolError(f"the new file {name} is outside of the payload "
+					f"directories ({' '.join(patches.PAYLOAD_DIRS)}): move it, "
+					"or add its directory to PAYLOAD_DIRS in series/patches.py",
+					EXIT_PATCH)
 	series: list[Patch] = []
 	previous: str | None = None
 	numbers: dict[str, int] = {}
@@ -87,6 +94,7 @@ def read_series(linux: Path) -> list[Patch]:
 		previous = topic
 		numbers[topic] = numbers.get(topic, 0) + 1
 		series.append(read_commit(linux, commit, topic, numbers[topic], at_tip))
+	patches.check_numbers(numbers)
 	if not series:
 		raise ToolError(f"{linux} has no commits on top of the base: 'make tree' first",
 				EXIT_PATCH)
@@ -114,8 +122,11 @@ def write_payload(linux: Path, series: Iterable[Patch], root: Path, old_names: s
 				(root / parent).rmdir()
 
 
-def refresh(root: Path = ROOT) -> list[Patch]:
-	"""Write patches/ and the payload from build/linux; return the series."""
+def write_series(root: Path) -> list[Patch]:
+	"""Write patches/ and the payload below @root from build/linux; return the series.
+
+	Raises ToolError if build/linux is not there, or has changes that are in no commit.
+	"""
 	linux = build_dir() / "linux"
 	if not (linux / ".git").is_dir():
 		raise ToolError(f"{linux} is not there: 'make tree' first")
@@ -135,6 +146,12 @@ def refresh(root: Path = ROOT) -> list[Patch]:
 			for patch in series:
 				if patch.topic == topic:
 					(tmp / patch.name).write_text(patch.format())
+	return series
+
+
+def refresh(root: Path = ROOT) -> list[Patch]:
+	"""As write_series(), and take build/linux for what @root has from now on."""
+	linux, series = build_dir() / "linux", write_series(root)
 	git(linux, "update-ref", APPLIED, "HEAD")
 	(linux / ".git" / STAMP).write_text(digest(patches.load(root), root))
 	say(f"{root / 'patches'}: {len(series)} patches taken from {linux}")

@@ -87,16 +87,18 @@ def make_tree(root: Path = ROOT, force: bool = False) -> Path:
 		if lost:
 			say(f"note: {linux} has {lost}; it is built as it stands")
 		return linux
+	commits = commit_series(linux, series, root)
+	tip = commits[-1][0]
+	# Commits that patches/ gives are not lost: a run that was interrupted left them.
+	lost = unsaved_work(linux, tip)
 	if lost and not force:
 		raise ToolError(f"{linux} has {lost}, and patches/ changed too: 'make refresh' "
 				"takes them back, 'make tree FORCE=1' drops them", EXIT_UNSAVED)
-	commits = commit_series(linux, series, root)
-	tip = commits[-1][0]
 	git(linux, "notes", "--ref=topic", "prune", check=False)
-	git(linux, "checkout", "-q", "--force", "-B", "series", tip)
 	for commit, patch in commits:
 		git(linux, "notes", "--ref=topic", "add", "-f", "-m", patch.topic, commit,
 		    env=author(patch))
+	git(linux, "checkout", "-q", "--force", "-B", "series", tip)
 	git(linux, "update-ref", APPLIED, tip)
 	stamp.write_text(want)
 	say(f"{linux}: {len(commits)} patches on {git(linux, 'log', '-1', '--format=%s', 'base')}")

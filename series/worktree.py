@@ -19,12 +19,15 @@ def applied(linux: StrPath) -> str | None:
 	return git(linux, "rev-parse", "-q", "--verify", APPLIED, check=False) or None
 
 
-def unsaved_work(linux: StrPath) -> str | None:
-	"""Return why a tree can't be rebuilt without losing work, or None."""
+def unsaved_work(linux: StrPath, saved: str = "") -> str | None:
+	"""Return why a tree can't be rebuilt without losing work, or None.
+
+	What make tree or make refresh left last is no work, nor is the commit @saved.
+	"""
 	if not (Path(linux) / ".git").is_dir():
 		return None
 	last = applied(linux) or git(linux, "rev-parse", "base")
-	if git(linux, "rev-parse", "HEAD") != last:
+	if git(linux, "rev-parse", "HEAD") not in (last, saved):
 		return "commits that are not in patches/"
 	if git(linux, "status", "--porcelain", "--untracked-files=no"):
 		return "uncommitted changes"

@@ -4,14 +4,16 @@ import os
 import shutil
 import subprocess
 import tarfile
+import unittest.mock
 from pathlib import Path
 
 from common.command import (EXIT_FETCH, EXIT_MISSING, EXIT_PATCH, EXIT_UNSAVED, EXIT_USAGE,
 			    ToolError, replaced, run)
-from series import base, patches
+from series import base, patches, worktree
 from series.assemble import assemble
-from series.refresh import refresh
-from series.tree import make_tree
+from series.refresh import refresh, write_series
+from series.tree import STAMP, make_tree
+from series.worktree import APPLIED, unsaved_work
 from tests.miniature import FakeCase, contents, git, snapshot
 
 
@@ -216,6 +218,51 @@ class Tree(FakeCase):
 		self.refused(EXIT_UNSAVED, "make refresh")
 		make_tree(self.root, force=True)
 		self.assertIn("line_30th", (self.tree / "mm" / "code.c").read_text())
+
+	def test_work_written_elsewhere_is_not_saved(self):
+		path = self.tree / "mm" / "code.c"
+		path.write_text(path.read_text().replace("line_20", "line_XX"))
+		git(self.tree, "commit", "-q", "-a", "-m", "mine")
+		copy = self.tmp / "copy"
+		shutil.copytree(self.root, copy)
+		write_series(copy)
+		self.assertNotEqual(contents(copy), contents(self.root))
+		self.assertIsNotNone(unsaved_work(self.tree))
+
+	def test_interrupted_tree_is_made_by_starting_again(self):
+		git(self.tree, "checkout", "-q", "-B", "series", "base")
+		git(self.tree, "update-ref", APPLIED, "base")
+		git(self.tree, "update-ref", "-d", "refs/notes/topic")
+		(self.tree / ".git" / STAMP).unlink()
+
+		def interrupt(tree, *args, **rest):
+			if args[0] == "update-ref":
+				raise KeyboardInterrupt
+			return worktree.git(tree, *args, **rest)
+
+		with unittest.mock.patch("series.tree.git", interrupt), \
+		     self.assertRaises(KeyboardInterrupt):
+			make_tree(self.root)
+		before = contents(self.root)
+		make_tree(self.root)
+		self.assertIsNone(unsaved_work(self.tree))
+		refresh(self.root)
+		self.assertEqual(before, contents(self.root))
+
+	def test_empty_commit_is_named(self):
+		git(self.tree, "commit", "-q", "--allow-empty", "-m", "mm: nothing")
+		self.refused(EXIT_PATCH, "'mm: nothing', is empty", refresh)
+
+	def test_two_topics_with_one_number_are_named(self):
+		(self.root / "patches" / "1-other").mkdir()
+		self.refused(EXIT_PATCH, "1-other and 1-topic have the same number")
+
+	def test_topic_that_is_not_complete(self):
+		(self.root / "patches" / "1-topic" / "cover.txt").unlink()
+		self.assertEqual(len(patches.with_tests("1-topic", self.root)), 2)
+		(self.root / "patches" / "2-new").mkdir()
+		with self.assertRaisesRegex(ToolError, "patches/2-new has no patches"):
+			patches.with_tests("2-new", self.root)
 
 	def test_uncommitted_changes_stop_refresh(self):
 		(self.tree / "mm" / "code.c").write_text("")
