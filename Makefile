@@ -7,6 +7,9 @@ unexport CC
 endif
 
 export PYTHONDONTWRITEBYTECODE = 1
+# What is given to one target: it has to take that.
+export GIVEN := $(if $(word 2,$(MAKECMDGOALS)),,$(foreach name,$(.VARIABLES),\
+		$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
 PYTHON ?= python3
 MAKEFLAGS += --no-print-directory
 
@@ -139,7 +142,7 @@ check: packages = --check
 deb: module = guests.deb
 deb: packages = --deb
 
-# Who takes the patches needs no more than git and Python.
+# Who takes the patches needs no more than git and Python 3.10.
 without_deps := series
 
 # All settings are checked before anything is installed.
@@ -152,4 +155,4 @@ report:
 	@$(PYTHON) -m bench.report
 
 clean:
-	rm -rf $(or $(O),build)
+	rm -rf "$(or $(O),build)"

@@ -12,8 +12,6 @@ from guests.qemu import qemu_binary
 from guests.xen import hypervisor
 from series.worktree import git
 
-CONFIGS = ("lean", "kunit", "noxen", "disk", "debug", "upstream", "criu")
-
 
 def processor() -> str:
 	"""Return the name of this machine's processor."""
@@ -37,16 +35,16 @@ def xen_version() -> str:
 def facts(results: list[Result]) -> dict[str, str]:
 	"""Return a dict of title and text; @results says which kernels and guests count."""
 	names = list(dict.fromkeys(r.kernel for r in results))
-	configs = [name for name in (f"guests/config/{c}.config" for c in CONFIGS)
-		   if (ROOT / name).is_file()]
+	configs = dict.fromkeys(matrix.PLACES[r.guest].config for r in results
+				if r.guest in matrix.PLACES)
 	found = {
 		"unit": "instructions of guest and hypervisor "
 			"(qemu -accel tcg -icount shift=0,sleep=off); "
 			"the same on any machine; two runs of mprotect() agree to 0.5 %",
 		"machine": f"{processor()}, {os.cpu_count()} CPUs (emulated: QEMU -cpu max)",
 		"compiler": run(["gcc", "--version"]).stdout.splitlines()[0],
-		"config": f"allnoconfig + {', '.join(configs)} "
-			  "(see CONFIG_SETS in guests/kernel.py)",
+		"config": f"{' '.join(configs)}: allnoconfig and fragments of guests/config/ "
+			  "(CONFIG_SETS in guests/kernel.py)",
 		"qemu": run([qemu_binary(), "--version"]).stdout.splitlines()[0],
 	}
 	if any(r.guest.startswith("xen") for r in results):

@@ -25,6 +25,7 @@ ROWS: tuple[matrix.PerfRow, ...] = (
 	("munmap", "anon-4k", "512", 1),
 )
 SMP_ROWS: tuple[matrix.PerfRow, ...] = (("mprotect", "anon-4k", "4096", 2),)
+MIN_ROUNDS = 5		# of four each, the least p is 2 in 70
 HEAD = f"""\
 # ns per page table entry by the host's clock: median, least and most of one sample per boot,
 # base and series in turn. A change has p < {ALPHA} in the two-sided Mann-Whitney test of ranks."""
@@ -91,6 +92,8 @@ def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("GUEST", list(matrix.TIMED_PLACES), matrix.PLACES, many=True)
 	parser.setting("ROUNDS")
+	if parser.get_default("rounds") < MIN_ROUNDS:
+		raise ToolError(f"ROUNDS= below {MIN_ROUNDS} can show no change with p < {ALPHA}")
 	args = parser.settled()
 	chosen = matrix.places(args.guest)
 	samples: dict[str, dict[str, list[Sample]]] = {}

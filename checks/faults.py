@@ -151,6 +151,8 @@ def apply(fault: Fault, tree: Path, reverse: bool = False) -> None:
 	"""
 	for name in fault.files():
 		# Its links belong to the series' own tree: take a copy before it is changed.
+		if not (tree / name).is_file():
+			continue
 		shutil.copy2(tree / name, tree / f"{name}.copy")
 		(tree / f"{name}.copy").replace(tree / name)
 	done = run(["git", "apply", *(["-R"] if reverse else []), "--whitespace=nowarn", "-"],
@@ -209,9 +211,10 @@ def check_faults(tally: Tally, chosen: Iterable[Fault]) -> None:
 		copies = scratch()
 	for fault in chosen if copies else ():
 		tree, objects = copies
-		built = False
+		applied = built = False
 		with tally.step(f"fault {fault.name}: {fault.title}: build"):
 			apply(fault, tree)
+			applied = True
 			log = build_dir() / "log" / f"build-fault-{fault.name}.log"
 			log.unlink(missing_ok=True)
 			run([*make_command(tree, objects), "bzImage"], log=log,
@@ -221,7 +224,7 @@ def check_faults(tally: Tally, chosen: Iterable[Fault]) -> None:
 			words = " ".join(test.words)
 			with tally.step(f"fault {fault.name}: {test.kind} {words}: noticed"):
 				notice(fault, number, image(objects))
-		if built:
+		if applied:
 			apply(fault, tree, reverse=True)
 	remove(build_dir() / "faults")
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Protections of pages in a file's large folios, on ext4 and XFS: no change lost, no warning."""
+from pathlib import Path
 from typing import Any
 
 from checks.in_guest import DISK, run_selftest
@@ -27,11 +28,14 @@ def check_large_folios(tally: Tally) -> None:
 
 	Under Xen a huge page can't be mapped at once, but the page cache has large folios, too.
 	"""
-	program = compile_static(ROOT / "guests" / "programs" / "large_folio.c", "large_folio")
+	program: Path | None = None
+	with tally.step("large folios: build"):
+		program = compile_static(ROOT / "guests" / "programs" / "large_folio.c",
+					 "large_folio")
 	disks: dict[str, dict[str, Any]] = {"ext4": {"setup": DISK}}
 	with tally.step("large folios: Debian's xfsprogs is there"):
 		disks["xfs"] = {"setup": XFS_DISK, "append": XFS_SIZE, "files": xfs_files()}
-	for title, options in disks.items():
+	for title, options in disks.items() if program else ():
 		for kind in MACHINES:
 			run_selftest(tally, f"large folios {title} {kind}", kind, program, "/disk",
 				     config="debug", **options)

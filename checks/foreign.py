@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from common.command import ROOT
+from common.command import EXIT_GUEST, ROOT, ToolError
 from common.tally import Tally
 from guests.initramfs import compile_static
 from guests.job import guest
@@ -57,7 +57,8 @@ def parse(console: Iterable[str]) -> dict[str, Case]:
 			running[inner].warned = True
 	for title, case in cases.items():
 		if case.outcome not in OUTCOMES:
-			raise ValueError(f"{title}: '{case.outcome}' is not one of {OUTCOMES}")
+			raise ToolError(f"{title}: '{case.outcome}' is not one of {OUTCOMES}",
+					EXIT_GUEST)
 	return cases
 
 

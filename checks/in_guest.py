@@ -13,6 +13,7 @@ from guests.qemu import check_tools
 DISK = "mke2fs /dev/ram1 > /dev/null && mkdir -p /disk && mount -t ext4 /dev/ram1 /disk || exit 1"
 # Swap on another one.
 SWAP = "mkswap /dev/ram0 > /dev/null && swapon /dev/ram0 || exit 1"
+SKIPPED = "selftest: skipped"	# by its exit status
 KTAP = re.compile(r"^(ok|not ok) \d+ (?:- )?([^#]*?)\s*(?:# (SKIP) ?(.*))?$")
 
 
@@ -42,7 +43,8 @@ def selftest_job(program: Path, arguments: str, setup: str = "true",
 	The shell script @wrapper runs it if given.
 	"""
 	command = f"{f'sh /bin/{wrapper.name} ' if wrapper else ''}/bin/{program.name} {arguments}"
-	return f"{setup}\nmkdir -p /dev/shm; {command}; s=$?; [ $s = 4 ] && s=0; exit $s\n"
+	return (f"{setup}\nmkdir -p /dev/shm; {command}; s=$?\n"
+		f"[ $s = 4 ] && echo '{SKIPPED}' && s=0; exit $s\n")
 
 
 def run_selftest(tally: Tally, title: str, kind: str, program: Path, arguments: str,
@@ -52,7 +54,8 @@ def run_selftest(tally: Tally, title: str, kind: str, program: Path, arguments: 
 	"""Run @program in a guest after the shell line @setup; count its KTAP results, and the run.
 
 	The @kernel is built if it is not up to date. @wrapper is the path of a shell script
-	that takes the command as its arguments; @may_warn as in Guest.run(). Returns the lines.
+	that takes the command as its arguments; @may_warn as in Guest.run(). A program that
+	skips all of its tests without a word on each fails. Returns the lines.
 	"""
 	lines: list[str] = []
 	options = {"smp": 2, **options}
@@ -64,6 +67,7 @@ def run_selftest(tally: Tally, title: str, kind: str, program: Path, arguments: 
 				programs=[program, *filter(None, [wrapper])], **options)
 		result = machine.run(name, timeout=timeout, may_warn=may_warn)
 		lines = result.lines
+		counted = 0
 		said: list[str] = []	# by the program, since the result before
 		for line in lines:
 			match = KTAP.match(line)
@@ -72,7 +76,10 @@ def run_selftest(tally: Tally, title: str, kind: str, program: Path, arguments: 
 				tally.result(f"{title}: {match[2] or match[4]}", good,
 					     " ".join(said[-3:]) if good is False else "")
 				said = []
+				counted += 1
 			elif line.startswith("# "):
 				said.append(line)
 		result.require()
+		assert counted or SKIPPED not in lines, \
+			f"skipped all of its tests ({' '.join(said[-3:])}): see {result.log}"
 	return lines

@@ -38,11 +38,11 @@ def check_kunit(tally: Tally) -> None:
 
 def check_base_fails(tally: Tally) -> None:
 	"""Show that the lazy MMU suite can fail: on the base it does under Xen, not bare."""
-	for kind, want in (("bare", "PASS"), ("xen", "FAIL")):
+	for kind, want, others in (("bare", "PASS", {"SKIP"}), ("xen", "FAIL", {"PASS", "SKIP"})):
 		with tally.step(f"kunit: base {kind}: lazy_mmu_mode is {want} without the series"):
 			_, results = kunit.run_in_guest(kind, "base")
 			seen = {status for name, status in results if name.startswith(LAZY_SUITE)}
-			assert want in seen, f"seen: {seen or 'no such suite'}"
+			assert want in seen <= {want, *others}, f"seen: {seen or 'no such suite'}"
 
 
 def check_hotplug(tally: Tally) -> None:

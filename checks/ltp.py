@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from checks.outcomes import WARNED, Report
-from common.command import EXIT_BUILD, EXIT_USAGE, ToolError, build_dir, replaced, run, say
+from common.command import (EXIT_BUILD, EXIT_USAGE, ToolError, build_dir, jobs, replaced, run,
+			    say)
 from guests.initramfs import FilePair
 from guests.job import guest
 from guests.kernel import output
@@ -107,7 +108,7 @@ def build_tests(tree: Path) -> dict[str, Path]:
 	log.unlink(missing_ok=True)
 	for directory in ("lib", *(f"testcases/kernel/{name}" for name in DIRECTORIES)):
 		if (tree / directory / "Makefile").is_file():
-			run(["make", "-k", f"-j{os.cpu_count()}", "-C", tree / directory],
+			run(["make", "-k", f"-j{jobs()}", "-C", tree / directory],
 			    log=log, check=False)
 	found = executables(tree)
 	if not found:
@@ -186,6 +187,8 @@ def machine(programs: dict[str, Path], kind: str, kernel: str, config: str, limi
 	tests = {tag: words for tag, words in listed(tree).items()
 		 if words[0] in programs and re.search(pattern, tag)
 		 and (kind == "bare" or not tag.startswith("kvm_"))}
+	if not tests:
+		raise ToolError(f"--tests {pattern}: LTP has no such test here", EXIT_USAGE)
 	say(f"LTP: {len(tests)} tests")
 	etc = build_dir() / "ltp-etc"
 	for name, text in (("passwd", PASSWD), ("group", GROUP)):

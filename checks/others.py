@@ -44,8 +44,12 @@ class Run:
 	tree: Path | None
 
 	def chosen(self, names: Sequence[str]) -> list[str]:
-		"""Return those of @names that match the pattern."""
-		return [name for name in names if re.search(self.pattern, name)]
+		"""Return those of @names that match the pattern; raise ToolError if there is none."""
+		found = [name for name in names if re.search(self.pattern, name)]
+		if not found:
+			raise ToolError(f"--tests {self.pattern}: no program here has such a name, "
+					"say with --only where it is")
+		return found
 
 	def reasons(self, part: str, kind: str) -> dict[str, str]:
 		"""Return {program: reason} of a @part in guests of @kind."""

@@ -10,7 +10,6 @@ difference in any of them, be it for the better, fails the target.
 CONFIG= chooses the kernels' config: lean (default), or upstream, which has more of
 what the tests ask for. The table is kept in build/upstream/table-<config>.txt.
 """
-import os
 import re
 import sys
 from collections import Counter
@@ -21,7 +20,7 @@ from typing import Any
 from checks.in_guest import begin
 from checks.outcomes import Report, compare, outcome, row
 from common.apt import unpacked
-from common.command import ToolError, build_dir, main, replaced, run, say
+from common.command import ToolError, build_dir, jobs, main, replaced, run, say
 from common.settings import Parser
 from common.tally import Tally
 from guests.job import guest
@@ -123,7 +122,7 @@ def build_programs(directory: str, names: Sequence[str], config: str) -> list[Pa
 	log.unlink(missing_ok=True)
 	run([*make_command(tree, objects), "headers"], log=log)
 	include, link = library_flags()
-	run(["make", "-k", f"-j{os.cpu_count()}",
+	run(["make", "-k", f"-j{jobs()}",
 	     "-C", tree / "tools" / "testing" / "selftests" / directory,
 	     f"OUTPUT={out}", f"KHDR_INCLUDES=-isystem {objects}/usr/include {include}",
 	     *VARIABLES.get(directory, ("CC=gcc", f"LDFLAGS=-static -s {link}")),
@@ -184,6 +183,8 @@ def check_upstream(tally: Tally, config: str, kinds: Collection[str], pattern: s
 	wanted: dict[str, Sequence[str]] = {"kvm": kvm_programs(source("base")), **PROGRAMS}
 	programs = {directory: build_programs(directory, wanted[directory], config)
 		    for directory in dict.fromkeys(kind.split()[0] for kind in kinds)}
+	if not any(re.search(pattern, p.name) for found in programs.values() for p in found):
+		raise ToolError(f"--tests {pattern}: no program that was built has such a name")
 	table = [row("guest", "program", "base", "series"), ""]
 	for directory, kind, limit, options in RUNS:
 		title = f"{directory} {kind}"

@@ -10,7 +10,8 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from common.command import EXIT_MISSING, ToolError, build_dir, replaced, run, say
+from common.command import (EXIT_MISSING, ToolError, build_dir, locked, replaced, run,
+			    say)
 
 # What is installed does not count: it may be newer than the archive's, or of another origin.
 NOTHING_INSTALLED = ("-o", "Dir::State::Status=/dev/null")
@@ -97,8 +98,12 @@ def unpacked(packages: Sequence[str], suite: str, libraries: bool = True,
 	them.
 	"""
 	out = build_dir() / "packages" / "_".join((*packages, *([] if system else [suite])))
-	if out.is_dir():
-		return out
+	with locked(out.parent / ".lock"):
+		return out if out.is_dir() else fetched(packages, suite, libraries, system, out)
+
+
+def fetched(packages: Sequence[str], suite: str, libraries: bool, system: bool, out: Path) -> Path:
+	"""As unpacked(), into the directory @out, while no other make does the same."""
 	say(f"fetching {' '.join(packages)}")
 	if not shutil.which("apt-get"):
 		raise ToolError(f"{packages[0]} comes from Debian, and there is no apt-get here",

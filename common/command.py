@@ -313,7 +313,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def main(function: Callable[[], int]) -> NoReturn:
-	"""Call @function as a program: ToolError becomes one line and its exit code.
+	"""Call @function as a program: ToolError and OSError become one line and an exit code.
 
 	SIGTERM and SIGHUP end it as Ctrl-C does: guests and builds are ended with it.
 	"""
@@ -325,6 +325,12 @@ def main(function: Callable[[], int]) -> NoReturn:
 	except ToolError as error:
 		print(f"error: {error}", file=sys.stderr)
 		sys.exit(error.code)
+	except BrokenPipeError:
+		sys.exit(EXIT_USAGE)	# who reads has had enough
+	except OSError as error:	# no space, no permission
+		print(f"error: {error.filename or ''}: {error.strerror}: see to that and start it "
+		      "again", file=sys.stderr)
+		sys.exit(EXIT_USAGE)
 	except KeyboardInterrupt:
 		print("interrupted", file=sys.stderr)
 		sys.exit(130)

@@ -20,6 +20,8 @@ from common.linux import tree_version
 
 XEN_VERSIONS = ("4.17", "4.20")		# with a Debian package; the first is the default
 QEMU_SUITES = ("trixie", "trixie-backports")	# Debian's, with a QEMU newer than Debian 12's
+# What a multiboot image has, and in how many bytes.
+MULTIBOOT, MULTIBOOT_WITHIN = b"\x02\xb0\xad\x1b", 8192
 KERNELS = ("base", "series")
 ACCELERATORS = ("auto", "tcg", "kvm")
 Check = Callable[[str, str], Any]
@@ -115,10 +117,10 @@ def hypervisor(name: str, text: str) -> str:
 				f"known are {' '.join(XEN_VERSIONS)}")
 	head = b""
 	with contextlib.suppress(OSError, EOFError), Path(text).open("rb") as raw:
-		head = raw.read(4)
+		head = raw.read(MULTIBOOT_WITHIN)
 		if head[:2] == b"\x1f\x8b":
-			head = gzip.open(text).read(4)
-	if head != b"\x7fELF":
+			head = gzip.open(text).read(MULTIBOOT_WITHIN)
+	if not head.startswith(b"\x7fELF") or MULTIBOOT not in head:
 		raise ToolError(f"{name}={text} is not a multiboot ELF image, QEMU can't load it: "
 				"name a xen-*.gz, not an .efi")
 	return text
@@ -293,6 +295,12 @@ def check_all() -> None:
 		setting(name)
 
 
+# Who takes these names them; all else is for whatever builds, boots or fetches.
+OWN = ("AUTHOR", "BENCH", "BOOT", "CONFIG", "DEB_CONFIG", "FAULT", "FILE", "FORCE", "GATE", "GUEST",
+       "KEEP", "KERNEL", "LTP", "MINUTES", "PREVIOUS", "ROUNDS", "SECONDS", "SEED", "TOPIC",
+       "TRAILERS", "TRANSACTIONS", "WIS")
+
+
 class Parser(argparse.ArgumentParser):
 	"""A program's arguments; those that are settings take the environment's value unless given.
 
@@ -305,6 +313,7 @@ class Parser(argparse.ArgumentParser):
 				 formatter_class=argparse.RawDescriptionHelpFormatter)
 		self.add_argument("--check", action="store_true",
 				  help="only check settings and arguments")
+		self.taken: set[str] = set()
 
 	def setting(self, name: str, default: Any = None, known: Iterable[str] = (),
 		    many: bool = False, positional: bool = False) -> None:
@@ -316,6 +325,7 @@ class Parser(argparse.ArgumentParser):
 		def word(text: str) -> Any:
 			return checked(name, text, known, False)
 
+		self.taken.add(name)
 		row, known = TABLE[name], tuple(known)
 		fallback = default if default is not None else [] if many else row.default
 		text = os.environ.get(name)
@@ -338,10 +348,15 @@ class Parser(argparse.ArgumentParser):
 	def settled(self, argv: list[str] | None = None) -> argparse.Namespace:
 		"""Return the arguments of @argv, by default the program's, and check all settings.
 
-		Ends the program if --check is among them. Raises ToolError for a bad setting.
+		Ends the program if --check is among them. Raises ToolError for a bad setting, and
+		for one that make was given for this program and that it does not take.
 		"""
 		args = self.parse_args(argv)
 		check_all()
+		for name in os.environ.get("GIVEN", "").split():
+			if name in OWN and name not in self.taken:
+				raise ToolError(f"{name}= is nothing that this target takes; it takes "
+						f"{' '.join(sorted(self.taken)) or 'none of its own'}")
 		if args.check:
 			raise SystemExit(0)
 		return args

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 
 from common.command import ToolError
@@ -40,12 +41,18 @@ class Tally:
 
 	@contextlib.contextmanager
 	def step(self, name: str) -> Iterator[None]:
-		"""Count a block as one result: ToolError and AssertionError are failures."""
+		"""Count a block as one result: an exception is a failure.
+
+		All but ToolError and AssertionError are mistakes of the tooling, and leave a trace.
+		"""
 		start = time.monotonic()
 		try:
 			yield
 		except (ToolError, AssertionError) as error:
 			self.result(name, False, str(error))
+		except Exception as error:  # pylint: disable=broad-exception-caught
+			traceback.print_exc()
+			self.result(name, False, f"{type(error).__name__}: {error}")
 		else:
 			self.result(name, True, f"{time.monotonic() - start:.0f} s")
 

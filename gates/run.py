@@ -7,6 +7,7 @@ kept in build/gates/<gate>.json.
 """
 import json
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -83,7 +84,9 @@ def run_gate(name: str, tally: Tally) -> None:
 		for what, good, note in GATES[name]():
 			tally.result(f"{name}: {what}", good, note)
 			kept.append({"what": what, "good": good, "note": note})
-	except (ToolError, AssertionError) as error:
+	except Exception as error:  # pylint: disable=broad-exception-caught
+		if not isinstance(error, (ToolError, AssertionError)):
+			traceback.print_exc()
 		tally.result(f"{name}: runs to its end", False, str(error))
 		kept.append({"what": "runs to its end", "good": False, "note": str(error)})
 	seconds = round(time.monotonic() - start)

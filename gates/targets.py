@@ -24,11 +24,14 @@ LAZY = ("mm/tests/lazy_mmu_mode_kunit",)
 X86 = ("arch/x86/kernel/paravirt", "arch/x86/mm/modify_prot", "arch/x86/mm/pgtable",
        "arch/x86/mm/pgtable_kunit", "mm/userfaultfd", "mm/tests/pte_batch_kunit",
        "arch/x86/mm/tlb", "arch/x86/mm/pat/set_memory")
+X86_MORE = ("mm/hmm", "mm/hugetlb", "mm/migrate_device", "mm/kfence/kfence_test")
 XEN = ("arch/x86/xen/enlighten_pv", "arch/x86/xen/mmu_pv", "arch/x86/xen/mmu_modify_prot",
        "arch/x86/xen/mmu_batch", "arch/x86/xen/multicalls",
-       "arch/x86/xen/multicalls_kunit", "arch/x86/xen/smp_pv")
+       "arch/x86/xen/multicalls_kunit", "arch/x86/xen/smp_pv", "drivers/xen/gntdev",
+       "drivers/xen/privcmd")
 KVM_X86 = ("arch/x86/kvm/x86", "arch/x86/kvm/mmu/mmu", "arch/x86/kvm/mmu/spte",
-	   "arch/x86/kvm/mmu/tdp_mmu", KVM_MAIN)
+	   "arch/x86/kvm/mmu/tdp_mmu", "arch/x86/kvm/svm/sev", KVM_MAIN)
+X86_64 = X86 + X86_MORE + KVM_X86
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,12 @@ def llvm_suffix() -> str:
 
 
 COMMON = MM + THP + NOTIFIER	# of all that have transparent huge pages and KVM
-X86_FRAGMENTS = ("lean", "kunit", "kunit-series", "kunit-xen", "x86")
+X86_FRAGMENTS = ("lean", "kunit", "kunit-series", "kunit-xen", "x86", "x86-xen")
 NOXEN_FRAGMENTS = ("lean", "kunit", "noxen", "kunit-series", "x86")
 FAR = ("common", "common64")
 TARGETS = {t.name: t for t in (
-	Target("x86_64", "x86_64", X86_FRAGMENTS, COMMON + LAZY + X86 + XEN + KVM_X86),
-	Target("x86_64-noxen", "x86_64", NOXEN_FRAGMENTS, COMMON + X86 + KVM_X86),
+	Target("x86_64", "x86_64", X86_FRAGMENTS, COMMON + LAZY + X86_64 + XEN),
+	Target("x86_64-noxen", "x86_64", NOXEN_FRAGMENTS, COMMON + X86_64),
 	Target("i386-pae", "i386", ("common", "i386-pae"), MM + THP + X86),
 	Target("um", "um", ("common", "um"), MM),
 	Target("arm64", "arm64", (*FAR, "arm64"),
@@ -113,9 +116,9 @@ TARGETS = {t.name: t for t in (
 	Target("loongarch", "loongarch", (*FAR, "loongarch"),
 	       COMMON + (KVM_MAIN, "arch/loongarch/kvm/mmu"),
 	       llvm=True, directories=("mm/", "fs/proc/", "arch/loongarch/kvm/")),
-	Target("clang", "x86_64", X86_FRAGMENTS, COMMON + LAZY + X86 + XEN + KVM_X86, llvm=True),
+	Target("clang", "x86_64", X86_FRAGMENTS, COMMON + LAZY + X86_64 + XEN, llvm=True),
 )}
 # As much enabled as can be: for the gate directories-allmod alone.
 ALLMOD = Target("allmod", "x86_64", ("allmod",), (), start="allmodconfig",
 		directories=("mm/", "fs/proc/", "lib/kunit/", "arch/x86/kernel/", "arch/x86/mm/",
-			     "arch/x86/xen/", "arch/x86/kvm/"))
+			     "arch/x86/xen/", "arch/x86/kvm/", "drivers/xen/"))

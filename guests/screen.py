@@ -26,7 +26,6 @@ from guests.qemu import Limits, Use
 SUITE = "bookworm"	# where OVMF comes from if the system's apt has none
 PROMPT = b"(qemu) "
 LOOK_EVERY = 1.0	# seconds between looks at QEMU's CPU time
-TAIL = 2000		# characters of the serial line that an error looks at
 # MiB of translated code. When they are full, all of it is dropped: so are translations of
 # boot loaders, which make every write to memory that is used again slow. With the default,
 # KUnit under Xen took over ten times as long.

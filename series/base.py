@@ -6,6 +6,7 @@ linux-source-7.3 package, kernel.org. The tag "base" marks the imported tree.
 """
 import hashlib
 import json
+import re
 import shutil
 import urllib.error
 import urllib.request
@@ -13,13 +14,14 @@ from pathlib import Path
 
 from common.apt import private_apt
 from common.command import (EXIT_FETCH, EXIT_UNSAVED, ROOT, StrPath, ToolError, build_dir,
-			    log_note, main, remove, replaced, run, say)
+			    locked, log_note, main, remove, replaced, run, say)
 from common.linux import VERSION, tree_version
 from common.settings import Parser, setting
 from series.worktree import git, lay, unsaved_work
 
 STABLE = "7.3.4"	# what kernel.org is asked for
 KERNEL_ORG = "https://cdn.kernel.org/pub/linux/kernel"
+COMPRESSED = (".xz", ".gz", ".bz2", ".zst")
 SUITES = ("trixie-backports", "forky", "sid")	# where linux-source-7.3 may be
 IDENTITY = {
 	"GIT_AUTHOR_NAME": "base", "GIT_AUTHOR_EMAIL": "base@localhost",
@@ -60,8 +62,9 @@ def check_sum(tarball: Path, *lists: Path) -> None:
 
 def from_dl_dir(dl_dir: StrPath) -> Path | None:
 	"""Return the verified tarball in @dl_dir, or None if there is none of 7.3."""
-	found = sorted(p for pattern in ("linux-source-7.3.tar.*", "linux-7.3*.tar.*")
-		       for p in Path(dl_dir).glob(pattern))
+	found = sorted((p for pattern in ("linux-source-7.3.tar.*", "linux-7.3*.tar.*")
+			for p in Path(dl_dir).glob(pattern) if p.suffix in COMPRESSED),
+		       key=lambda p: ([int(n) for n in re.findall(r"\d+", p.name)], p.name))
 	if not found:
 		return None
 	check_sum(found[-1], ROOT / "series" / "base.sha256", Path(dl_dir) / "SHA256SUMS")
@@ -181,10 +184,17 @@ def ensure_base() -> Path:
 	Raises ToolError for a LINUX= that is not a 7.3.y tree, for a source that
 	does not verify, and if a new base would overwrite unsaved work.
 	"""
-	linux = build_dir() / "linux"
-	want = wanted_source()
+	with locked(build_dir() / ".linux.lock"):
+		return find_base(build_dir() / "linux", wanted_source())
+
+
+def find_base(linux: Path, want: dict[str, str] | None) -> Path:
+	"""As ensure_base(), of the source @want, while no other make does the same."""
 	if (linux / ".git" / "base-source").is_file():
 		have = json.loads((linux / ".git" / "base-source").read_text())
+		if want is None and "LINUX" in have:
+			say(f"note: the base is a copy of LINUX={have['LINUX']}: delete {linux} to "
+			    "take another")
 		if want is None or have == want:
 			return linux
 		if unsaved_work(linux):

@@ -328,6 +328,7 @@ def make_mails(wanted: str | None = None, root: Path = ROOT, directory: Path | N
 def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("TOPIC", known=patches.topics())
+	parser.taken.update(("AUTHOR", "PREVIOUS", "TRAILERS"))	# read where they are used
 	print(make_mails(parser.settled().topic))
 	process = build_dir() / "linux" / "Documentation" / "process"
 	print(f"Read before you send, in {process}: {', '.join(TO_READ)}")

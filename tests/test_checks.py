@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of what judges tests: faults, data races, upstream's selftests, KVM's figures."""
 import contextlib
+import errno
 import io
 import tempfile
 import unittest
 import unittest.mock
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 from bench.kvm import parse_kvm
-from checks import alone, faults, foreign, kcsan, outcomes, snapshot, spte, upstream
+from checks import (alone, faults, foreign, in_guest, kcsan, outcomes, snapshot, spte,
+		    upstream)
+from common import command
 from common.command import ToolError
 from common.tally import Tally
 from guests import job
@@ -98,7 +103,7 @@ class ForeignTest(unittest.TestCase):
 	def test_case_that_did_not_end(self):
 		for lines in (self.CONSOLE[:3], ("foreign: begins dom0 gntdev rw",
 						 "foreign: dom0 gntdev rw: well")):
-			with self.subTest(lines=lines), self.assertRaises(ValueError):
+			with self.subTest(lines=lines), self.assertRaises(ToolError):
 				foreign.parse(lines)
 
 	def test_worse(self):
@@ -199,6 +204,59 @@ class SnapshotTest(unittest.TestCase):
 			snapshot.check_snapshot(tally)
 		self.assertEqual(list(tally.failures),
 				 ["snapshot by it, KSM at work, base: torn"])
+
+
+class TallyTest(unittest.TestCase):
+	"""What goes wrong is counted, whatever it is."""
+
+	def test_mistake_of_the_tooling_is_a_failure(self):
+		tally = Tally()
+		with contextlib.redirect_stderr(io.StringIO()) as err, tally.step("broken"):
+			raise ValueError("no such thing")
+		self.assertEqual(tally.failures, {"broken": "ValueError: no such thing"})
+		self.assertIn("Traceback", err.getvalue())
+
+	def test_no_space_is_one_line(self):
+		def full():
+			raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+		with contextlib.redirect_stderr(io.StringIO()) as err, \
+		     self.assertRaises(SystemExit) as ended:
+			command.main(full)
+		self.assertEqual(ended.exception.code, command.EXIT_USAGE)
+		self.assertEqual(err.getvalue(), "error: /tmp/x: No space left on device: see to "
+				 "that and start it again\n")
+
+	@staticmethod
+	def run_selftest(*lines):
+		class Machine:
+			@staticmethod
+			def run(*_args, **_options):
+				return SimpleNamespace(lines=list(lines), log="x.log",
+						       require=lambda: None)
+		tally = Tally()
+		with patch.object(in_guest, "guest", lambda *_args, **_options: Machine):
+			in_guest.run_selftest(tally, "x", "bare", Path("x_test"), "")
+		return tally.passed, tally.failed, tally.skipped
+
+	def test_program_that_skips_everything_fails(self):
+		self.assertEqual(self.run_selftest("1..0 # SKIP no NUMA", in_guest.SKIPPED),
+				 (0, 1, 0))
+		self.assertEqual(self.run_selftest("ok 1 a # SKIP no NUMA", in_guest.SKIPPED),
+				 (1, 0, 1))
+		self.assertEqual(self.run_selftest("ok 1 a"), (2, 0, 0))
+
+	def test_fault_that_does_not_build_is_taken_back(self):
+		fault, did = faults.Fault("bad", "it does not build"), []
+
+		def run_nothing(argv, **_options):
+			raise ToolError(f"{argv[0]} failed")
+		with patch.object(faults, "run", run_nothing), \
+		     patch.object(faults, "scratch", lambda: (Path("tree"), Path("objects"))), \
+		     patch.object(faults, "make_command", lambda *_args: ["make"]), \
+		     patch.object(faults, "apply",
+				  lambda _fault, _tree, reverse=False: did.append(reverse)):
+			faults.check_faults(Tally(), [fault])
+		self.assertEqual(did, [False, True])
 
 
 class Alone(unittest.TestCase):

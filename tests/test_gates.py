@@ -26,6 +26,8 @@ mm/%.o: force
 	@$(CC) -Wall -Wextra -c -o $(O)/$@ mm/$*.c
 force:
 """
+# What is no part of a kernel.
+ELSEWHERE = ("tools/", "Documentation/")
 TARGET = targets.Target("fake", "x86_64", (), ("mm/code", "mm/tests/new", "mm/absent"))
 
 
@@ -151,6 +153,15 @@ class Comparisons(unittest.TestCase):
 			target.compiler()
 		self.assertEqual(caught.exception.code, EXIT_MISSING)
 		self.assertIn("series/deps --check", str(caught.exception))
+
+	def test_every_file_is_compiled(self):
+		compiled = {Path(path).name for target in targets.TARGETS.values()
+			    for path in target.paths()}
+		for patch in patches.load():
+			for name in (*patch.files(), *patch.payload):
+				if name.endswith(".c") and not name.startswith(ELSEWHERE):
+					self.assertIn(Path(name).with_suffix(".o").name, compiled,
+						      name)
 
 	def test_every_fragment_is_there(self):
 		for target in (*targets.TARGETS.values(), targets.ALLMOD):

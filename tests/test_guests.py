@@ -14,6 +14,7 @@ from common import apt
 from common.command import (EXIT_CONFIG, EXIT_GUEST, EXIT_HANG, EXIT_MISSING, EXIT_USAGE,
 			    ToolError, run)
 from common.result import counted, parse
+from common.settings import MULTIBOOT
 from guests import emulator, kernel, libraries, nested, qemu, xen
 from guests.kunit import cases, kunit, without_strays
 from tests.miniature import FakeCase
@@ -40,6 +41,11 @@ class Guests(FakeCase):
 			function(*args, **kwargs)
 		self.assertEqual(caught.exception.code, code)
 		self.assertIn(words, str(caught.exception))
+
+	def xen(self):
+		image = self.tmp / "xen"
+		image.write_bytes(b"\x7fELF" + MULTIBOOT)
+		return str(image)
 
 	def console(self, script, timeout=20, may_warn=False, prefix=""):
 		log = self.tmp / "console.log"
@@ -229,7 +235,7 @@ class Guests(FakeCase):
 
 	def test_what_runs_in_what(self):
 		around = nested.Host("outer", "outer-initrd", "x=1")
-		os.environ.update(QEMU="/bin/true", XEN=sys.executable)
+		os.environ.update(QEMU="/bin/true", XEN=self.xen())
 		guest = qemu.Guest("domU", "k", "i", accel="tcg", host=around)
 		line = " ".join(guest.command("shell"))
 		self.assertRegex(line,
@@ -246,7 +252,7 @@ class Guests(FakeCase):
 			self.assertIn("+svm", line)
 
 	def test_a_stall_is_the_guests_own_if_its_clock_counts_instructions(self):
-		os.environ.update(QEMU="/bin/true", XEN=sys.executable)
+		os.environ.update(QEMU="/bin/true", XEN=self.xen())
 		for kind in qemu.MACHINES:
 			for icount in (False, True):
 				guest = qemu.Guest(kind, "k", "i", accel="tcg", icount=icount)
@@ -260,7 +266,7 @@ class Guests(FakeCase):
 			self.assertIn(words, guest.command())
 
 	def test_l1tf_is_a_matter_of_cpu_and_hypervisor(self):
-		os.environ.update(QEMU="/bin/true", XEN=sys.executable)
+		os.environ.update(QEMU="/bin/true", XEN=self.xen())
 		line = " ".join(qemu.Guest("xen", "k", "i", l1tf=True).command())
 		self.assertRegex(line, "-accel tcg.* -cpu Skylake-Server,.* pv-l1tf=dom0,domu")
 		line = " ".join(qemu.Guest("xen", "k", "i", accel="tcg").command())
@@ -306,7 +312,7 @@ class Guests(FakeCase):
 		os.environ["XEN"] = "4.2"
 		self.fails(EXIT_USAGE, "known are 4.17 4.20", xen.hypervisor)
 		old = self.tmp / "xen-4.11-amd64.gz"
-		old.write_bytes(gzip.compress(b"\x7fELF"))
+		old.write_bytes(gzip.compress(b"\x7fELF" + MULTIBOOT))
 		os.environ["XEN"] = str(old)
 		self.fails(EXIT_USAGE, "for Xen 4.11", xen.tools)
 		os.environ["XEN"] = __file__
@@ -372,8 +378,10 @@ class Guests(FakeCase):
 		self.assertEqual(apt.depends(text), {"a": ["libb", "c", "libe1"], "libb": []})
 
 	def test_given_xen_is_unpacked(self):
-		os.environ["XEN"] = sys.executable	# an ELF file will do
-		self.assertEqual(xen.hypervisor().read_bytes(), Path(sys.executable).read_bytes())
+		os.environ["XEN"] = image = self.xen()
+		self.assertEqual(xen.hypervisor().read_bytes(), Path(image).read_bytes())
+		os.environ["XEN"] = sys.executable	# ELF, but no hypervisor
+		self.fails(EXIT_USAGE, "not a multiboot ELF", xen.hypervisor)
 
 	def test_lost_config_option_is_named(self):
 		fragment = self.tmp / "a.config"

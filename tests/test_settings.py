@@ -78,6 +78,9 @@ UNKNOWN = (
 	("mail", "TOPIC", "9-none", "known are 1-xen-lazy-mmu"),
 	("deb", "DEB_CONFIG", "/no/such", "is not a file"),
 	("test", "SMP", "abc", "is not a positive number"),
+	("test", "KERNEL", "base", "nothing that this target takes"),
+	("torture", "CONFIG", "kasan", "it takes GUEST SECONDS SEED"),
+	("bench-wall", "ROUNDS", "4", "can show no change"),
 	("test", "XEN", "/etc/passwd", "is not a multiboot ELF"),
 	("run", "O", "/proc/x", "can't be made"),
 )
@@ -134,7 +137,7 @@ class Settings(FakeCase):
 
 	def test_good_values_have_the_type(self):
 		elf = self.tmp / "xen.gz"
-		elf.write_bytes(gzip.compress(b"\x7fELF..."))
+		elf.write_bytes(gzip.compress(b"\x7fELF..." + settings.MULTIBOOT))
 		for name, text, want in (
 				("SMP", "2", 2), ("FORCE", "0", False), ("FORCE", "1", True),
 				("FORCE", "", False), ("XEN", str(elf), str(elf)),
@@ -217,4 +220,8 @@ class Targets(unittest.TestCase):
 		with tempfile.TemporaryDirectory() as tmp:
 			fake = FakeBin(tmp)
 			fake.make("kunit", "GUEST=um", "SMP=2")
+			self.assertIn("dpkg-query", fake.calls())
+		with tempfile.TemporaryDirectory() as tmp:
+			fake = FakeBin(tmp)
+			fake.make("mail", "AUTHOR=A <a@b.org>", "TRAILERS=Link: https://a.org")
 			self.assertIn("dpkg-query", fake.calls())
