@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.page import page
 from bench.table import NOISE, noticed, number, table, worse
-from common.command import ROOT, build_dir, main, replaced
+from common.command import ROOT, ToolError, build_dir, main, replaced
 from common.result import Result, dump, load as load_results
 from common.settings import Parser
 
@@ -32,8 +32,14 @@ def text(results: list[Result], facts: dict[str, str]) -> str:
 
 
 def load(path: Path, default: Any) -> Any:
-	"""Return what the JSON file @path holds, or @default if it is not there."""
-	return json.loads(path.read_text()) if path.is_file() else default
+	"""Return what the JSON file @path holds, or @default if it is not there.
+
+	Raises ToolError if it is no JSON.
+	"""
+	try:
+		return json.loads(path.read_text()) if path.is_file() else default
+	except ValueError as error:
+		raise ToolError(f"{path} is broken ({error}): remove it, or 'make bench'") from error
 
 
 def write(directory: Path | None = None) -> str:

@@ -50,8 +50,11 @@ class Patch:
 	@classmethod
 	def parse(cls, path: Path) -> "Patch":
 		"""Read a patch file; raise ToolError with the file's name if it is malformed."""
-		text = path.read_text()
 		label = f"{path.parent.name}/{path.name}"
+		try:
+			text = path.read_text()
+		except UnicodeDecodeError as error:
+			raise ToolError(f"{label} is not UTF-8: {error}", EXIT_PATCH) from error
 		head, sep, rest = text.partition("\n\n")
 		header: dict[str, str] = {}
 		for line in head.splitlines():
