@@ -85,7 +85,8 @@ help:
 #:   bare-debug  bare metal, DEBUG_VM, PREEMPT    xen-debug   PV dom0 on Xen, the same
 #:
 #: More tests, longer ones
-#:   race            accesses against mprotect(); GUEST=bare|xen TRANSACTIONS=10000000
+#:   race            accesses against mprotect(), zap, fork and mremap(); GUEST=bare|xen
+#:                   TRANSACTIONS=10000000
 #:   torture         random changes of mappings against a model; GUEST=bare|xen SECONDS= SEED=
 #:   snapshot        QEMU's live snapshot and CRIU, of memory that KSM merges meanwhile;
 #:                   KERNEL= of: base series

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-"""make race: the races of mprotect() in their long mode, ten million transactions, in a guest.
+"""make race: the races of mprotect(), zap, fork and mremap() in their long mode, in a guest.
 
   make race GUEST=xen TRANSACTIONS=100000
 
-Threads access memory while its protection changes; no accessed or dirty bit, no
-write and no fault may be lost. Prints KTAP; the last line counts the results.
+Threads access memory while its protection changes, or while its entries are taken away: no
+accessed or dirty bit, no write and no fault may be lost. A transaction is one of mprotect()'s,
+or one entry that is cleared, moved or write-protected; each case makes as many as are asked
+for, by default ten million. Prints KTAP; the last line counts the results.
 """
 from checks.in_guest import DISK, begin, run_selftest
 from common.command import main
@@ -14,7 +16,9 @@ from guests.kernel import CONFIG_SETS
 from guests.qemu import MACHINES
 from guests.selftests import selftest
 
-PER_SECOND = 100	# transactions that the slowest case makes at least, under TCG
+# Programs: how many transactions one of what -n counts makes, cases, and how many transactions a
+# case makes in a second at least, under TCG.
+RACES = {"modify_prot_race": (1, 1, 100), "zap_race": (64, 7, 2000)}
 
 
 def _main() -> int:
@@ -25,13 +29,17 @@ def _main() -> int:
 	parser.setting("TRANSACTIONS")
 	args = parser.settled()
 	tally = begin()
-	race = selftest("mm", "modify_prot_race", args.config)
-	lines = run_selftest(tally, f"race {args.guest} {args.config}", args.guest, race,
-			     f"-n {args.transactions} -d /disk", config=args.config, setup=DISK,
-			     timeout=300 + args.transactions // PER_SECOND, **size(smp=2))
-	for line in lines:
-		if line.startswith("# ") and "transactions" in line:
-			print(line)
+	for name, (each, cases, per_second) in RACES.items():
+		with tally.step(f"{name}: build"):
+			race = selftest("mm", name, args.config)
+		number = -(-args.transactions // each)
+		lines = run_selftest(tally, f"{name} {args.guest} {args.config}", args.guest, race,
+				     f"-n {number} -d /disk", config=args.config, setup=DISK,
+				     timeout=300 + cases * args.transactions // per_second,
+				     **size(smp=2))
+		for line in lines:
+			if line.startswith("# ") and "transactions" in line:
+				print(line)
 	return tally.close()
 
 
