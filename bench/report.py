@@ -39,7 +39,7 @@ def load(path: Path, default: Any) -> Any:
 	try:
 		return json.loads(path.read_text()) if path.is_file() else default
 	except ValueError as error:
-		raise ToolError(f"{path} is broken ({error}): remove it, or 'make bench'") from error
+		raise ToolError(f"{path} is broken ({error}): remove it") from error
 
 
 def write(directory: Path | None = None) -> str:

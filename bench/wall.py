@@ -92,7 +92,8 @@ def _main() -> int:
 	parser = Parser(__doc__)
 	parser.setting("GUEST", list(matrix.TIMED_PLACES), matrix.PLACES, many=True)
 	parser.setting("ROUNDS")
-	if parser.get_default("rounds") < MIN_ROUNDS:
+	args = parser.parse_args()
+	if args.rounds < MIN_ROUNDS:
 		raise ToolError(f"ROUNDS= below {MIN_ROUNDS} can show no change with p < {ALPHA}")
 	args = parser.settled()
 	chosen = matrix.places(args.guest)

@@ -6,6 +6,7 @@ is wrong and what to do, and an exit code that tells the kinds apart.
 """
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import shlex
@@ -39,6 +40,10 @@ EXIT_GUEST = 7		# a guest panicked, warned or ended without its marker
 EXIT_HANG = 8		# a guest used up its CPU time, or hung without using any
 EXIT_FETCH = 9		# a download failed or did not verify
 EXIT_UNSAVED = 10	# build/linux holds work that make refresh has not taken back
+
+
+# What the system says no to, and a person can see to.
+MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class ToolError(Exception):
@@ -313,7 +318,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def main(function: Callable[[], int]) -> NoReturn:
-	"""Call @function as a program: ToolError and OSError become one line and an exit code.
+	"""Call @function as a program: ToolError, no space and no permission become one line.
 
 	SIGTERM and SIGHUP end it as Ctrl-C does: guests and builds are ended with it.
 	"""
@@ -325,11 +330,12 @@ def main(function: Callable[[], int]) -> NoReturn:
 	except ToolError as error:
 		print(f"error: {error}", file=sys.stderr)
 		sys.exit(error.code)
-	except BrokenPipeError:
-		sys.exit(EXIT_USAGE)	# who reads has had enough
-	except OSError as error:	# no space, no permission
-		print(f"error: {error.filename or ''}: {error.strerror}: see to that and start it "
-		      "again", file=sys.stderr)
+	except OSError as error:
+		if error.errno not in MENDABLE:
+			raise
+		where = f"{error.filename}: " if error.filename else ""
+		print(f"error: {where}{error.strerror}: see to that and start it again",
+		      file=sys.stderr)
 		sys.exit(EXIT_USAGE)
 	except KeyboardInterrupt:
 		print("interrupted", file=sys.stderr)

@@ -243,7 +243,7 @@ TABLE = {s.name: s for s in (
 	Setting("SECONDS", number, 120, "make torture: how long", "120"),
 	Setting("SEED", number, None,
 		"make torture: repeat the run that printed it; default by the clock", "7"),
-	Setting("TRANSACTIONS", number, 10000000, "make race: how many of each case, at least", "10000000"),
+	Setting("TRANSACTIONS", number, 10000000, "make race: how many at least", "10000000"),
 	Setting("BENCH", words, None,
 		"make profile: of mprotect, fork, munmap, madv_dontneed, everyday", "<name ...>"),
 	Setting("WIS", directory, None, "make will-it-scale: its tree", "<directory>"),

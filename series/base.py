@@ -64,7 +64,8 @@ def from_dl_dir(dl_dir: StrPath) -> Path | None:
 	"""Return the verified tarball in @dl_dir, or None if there is none of 7.3."""
 	found = sorted((p for pattern in ("linux-source-7.3.tar.*", "linux-7.3*.tar.*")
 			for p in Path(dl_dir).glob(pattern) if p.suffix in COMPRESSED),
-		       key=lambda p: ([int(n) for n in re.findall(r"\d+", p.name)], p.name))
+		       key=lambda p: (p.name.startswith("linux-source"), "-rc" not in p.name,
+				      [int(n) for n in re.findall(r"\d+", p.name)]))
 	if not found:
 		return None
 	check_sum(found[-1], ROOT / "series" / "base.sha256", Path(dl_dir) / "SHA256SUMS")
