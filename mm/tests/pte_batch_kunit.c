@@ -99,7 +99,7 @@ static pte_t strip_hypervisor_bits(pte_t pte)
 	return pte_flags(pte) & _PAGE_PRESENT ? pte_clrglobal(pte) : pte;
 }
 
-static u64 nr_tlb_flushes(struct mm_struct *mm)
+static u64 __maybe_unused nr_tlb_flushes(struct mm_struct *mm)
 {
 	return atomic64_read(&mm->context.tlb_gen);
 }
@@ -134,7 +134,7 @@ static pte_t strip_hypervisor_bits(pte_t pte)
 	return pte;
 }
 
-static u64 nr_tlb_flushes(struct mm_struct *mm)
+static u64 __maybe_unused nr_tlb_flushes(struct mm_struct *mm)
 {
 	return 0;
 }

@@ -20,6 +20,9 @@
  *
  * A page that was freed too early soon has another number, as it is the main
  * thread that fills pages again at once. A page that was never filled is empty.
+ *
+ * The file has to be in a file system that pins pages to read into them, as NFS
+ * does not: a child shares pages that are not pinned, see open(2).
  */
 #define _GNU_SOURCE
 #include <errno.h>
