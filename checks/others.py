@@ -44,7 +44,7 @@ class Run:
 	tree: Path | None
 
 	def chosen(self, names: Sequence[str]) -> list[str]:
-		"""Return those of @names that match the pattern; raise ToolError if there is none."""
+		"""Return those of @names that match; raise ToolError if none does."""
 		found = [name for name in names if re.search(self.pattern, name)]
 		if not found:
 			raise ToolError(f"--tests {self.pattern}: no program here has such a name, "

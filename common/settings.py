@@ -355,8 +355,9 @@ class Parser(argparse.ArgumentParser):
 		check_all()
 		for name in os.environ.get("GIVEN", "").split():
 			if name in OWN and name not in self.taken:
-				raise ToolError(f"{name}= is nothing that this target takes; it takes "
-						f"{' '.join(sorted(self.taken)) or 'none of its own'}")
+				takes = " ".join(sorted(self.taken)) or "none of its own"
+				raise ToolError(f"{name}= is nothing that this target takes; "
+						f"it takes {takes}")
 		if args.check:
 			raise SystemExit(0)
 		return args

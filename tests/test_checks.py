@@ -209,6 +209,12 @@ class SnapshotTest(unittest.TestCase):
 class TallyTest(unittest.TestCase):
 	"""What goes wrong is counted, whatever it is."""
 
+	def setUp(self):
+		# Results of these tests are none of the suite that runs them.
+		stdout = patch("sys.__stdout__", io.StringIO())
+		stdout.start()
+		self.addCleanup(stdout.stop)
+
 	def test_mistake_of_the_tooling_is_a_failure(self):
 		tally = Tally()
 		with contextlib.redirect_stderr(io.StringIO()) as err, tally.step("broken"):
@@ -228,13 +234,10 @@ class TallyTest(unittest.TestCase):
 
 	@staticmethod
 	def run_selftest(*lines):
-		class Machine:
-			@staticmethod
-			def run(*_args, **_options):
-				return SimpleNamespace(lines=list(lines), log="x.log",
-						       require=lambda: None)
+		result = SimpleNamespace(lines=list(lines), log="x.log", require=lambda: None)
+		machine = SimpleNamespace(run=lambda *_args, **_options: result)
 		tally = Tally()
-		with patch.object(in_guest, "guest", lambda *_args, **_options: Machine):
+		with patch.object(in_guest, "guest", lambda *_args, **_options: machine):
 			in_guest.run_selftest(tally, "x", "bare", Path("x_test"), "")
 		return tally.passed, tally.failed, tally.skipped
 
@@ -253,6 +256,7 @@ class TallyTest(unittest.TestCase):
 		with patch.object(faults, "run", run_nothing), \
 		     patch.object(faults, "scratch", lambda: (Path("tree"), Path("objects"))), \
 		     patch.object(faults, "make_command", lambda *_args: ["make"]), \
+		     patch.object(faults, "remove", lambda _path: None), \
 		     patch.object(faults, "apply",
 				  lambda _fault, _tree, reverse=False: did.append(reverse)):
 			faults.check_faults(Tally(), [fault])
