@@ -74,7 +74,10 @@ struct race {
 	uint64_t generation;
 	unsigned int nr_threads;
 	pthread_barrier_t barrier;
+	atomic_uint ready;
+	atomic_ulong started;	/* the generation that may be written */
 	atomic_uint working;
+	uint64_t rnd;
 	atomic_bool done;
 };
 
@@ -148,20 +151,33 @@ static uint64_t read_page(struct race *r, unsigned int page)
 			       __ATOMIC_SEQ_CST);
 }
 
+/* Returns the most spins before a write of this round. */
+static uint64_t max_spins(const struct race *r)
+{
+	return 4ULL << r->generation % SCALES;
+}
+
+static void spin(uint64_t spins)
+{
+	while (spins--)
+		__asm__ volatile("" ::: "memory");
+}
+
 /*
- * Each page is written once a round, by the thread that it belongs to.  It is
- * the first change that meets pages that are clean, so some of the rounds are
- * about as short as that.
+ * Each page is written once a round, by the thread that it belongs to.  Only the
+ * first change meets pages that are clean, so it has to come while they are
+ * written: nobody sleeps when it starts, and the time of writing varies.
  */
 static void write_once(struct thread *t)
 {
 	struct race *r = t->race;
-	uint64_t max = 4ULL << r->generation % SCALES;
-	unsigned int page, spins;
+	unsigned int page;
 
+	atomic_fetch_add(&r->ready, 1);
+	while (atomic_load(&r->started) != r->generation)
+		;
 	for (page = t->nr; page < NR_PAGES; page += r->nr_threads) {
-		for (spins = rnd64(&t->rnd) % max; spins; spins--)
-			__asm__ volatile("" ::: "memory");
+		spin(rnd64(&t->rnd) % max_spins(r));
 		write_page(r, page, r->generation * NR_PAGES + page);
 		r->expected[page] = r->generation * NR_PAGES + page;
 	}
@@ -319,9 +335,16 @@ static void prepare(struct race *r)
 	r->generation++;
 }
 
-/* What is clean is gone after this. */
+/*
+ * What is clean is gone after this.  MADV_PAGEOUT takes what is mapped, and tmpfs
+ * does not heed POSIX_FADV_DONTNEED.
+ */
 static void drop_pages(struct race *r)
 {
+	unsigned int i;
+
+	for (i = 0; i < NR_PAGES; i++)
+		read_page(r, i);
 	if (r->c->file && (msync(area(r), r->len, MS_SYNC) || fsync(r->fd)))
 		die("msync");
 	madvise(area(r), r->len, MADV_PAGEOUT);
@@ -370,11 +393,16 @@ static unsigned int one_round(struct race *r, unsigned long *changes)
 
 	prepare(r);
 	atomic_store(&r->working, r->nr_threads);
+	atomic_store(&r->ready, 0);
 	pthread_barrier_wait(&r->barrier);
-	while (atomic_load(&r->working)) {
+	while (atomic_load(&r->ready) < r->nr_threads)
+		sched_yield();
+	atomic_store(&r->started, r->generation);
+	spin(rnd64(&r->rnd) % (max_spins(r) * NR_PAGES / r->nr_threads / 2));
+	do {
 		r->c->change(r);
 		++*changes;
-	}
+	} while (atomic_load(&r->working));
 	pthread_barrier_wait(&r->barrier);
 	drop_pages(r);
 	return lost_pages(r);
@@ -424,6 +452,7 @@ static void run(const struct race_case *c)
 		.c = c,
 		.page_size = getpagesize(),
 		.nr_threads = opt.threads,
+		.rnd = 1,
 	};
 	unsigned long rounds = 0, changes = 0;
 	unsigned int i, lost = 0;
@@ -468,7 +497,7 @@ static void usage(const char *name)
 	printf("Usage: %s [-s seconds] [-n changes] [-t threads] [-d directory] [-c case]\n"
 	       "  -s  of each case, default 2\n"
 	       "  -n  of each case, instead of a time\n"
-	       "  -t  that write, default as many as there are CPUs, at least 2\n"
+	       "  -t  that write, default one less than there are CPUs\n"
 	       "  -d  where to create the file, default .\n"
 	       "  -c  only this case, for instance \"shmem munmap\"\n", name);
 	exit(KSFT_FAIL);
@@ -504,7 +533,7 @@ int main(int argc, char **argv)
 	}
 	cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	if (!opt.threads)
-		opt.threads = cpus < 2 ? 2 : cpus;
+		opt.threads = cpus < 2 ? 1 : cpus - 1;
 	if (opt.threads > MAX_THREADS)
 		opt.threads = MAX_THREADS;
 
