@@ -58,8 +58,8 @@ QUEUED = 1.5
 # Helpers of the kernel that change ptes; for huge pages there are others.
 HELPER = re.compile(
 	r"\b(set_ptes?(?:_at)?(?:_notify)?|ptep_get_and_clear(?:_full)?"
-	r"|(?:get_and_)?clear_full_ptes"
-	r"|(?:get_and_)?clear_ptes|wrprotect_ptes|ptep_set_wrprotect|ptep_set_access_flags"
+	r"|(?:get_and_)?clear_full_ptes|(?:get_and_)?clear_ptes|clear_flush_pte"
+	r"|wrprotect_ptes|ptep_set_wrprotect|ptep_set_access_flags"
 	r"|ptep_clear(?:_flush)?(?:_young)?(?:_notify)?|(?:test_and_)?clear_(?:flush_)?young_ptes"
 	r"(?:_notify)?|ptep_test_and_clear_young(?:_notify)?|ptep_modify_prot_commit"
 	r"|modify_prot_(?:commit|change)_ptes|clear_young_dirty_ptes|pte_clear"

@@ -950,6 +950,40 @@ static void pinned_tables_are_batched(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pte_young(ctx->after[3]));
 }
 
+static void clear_flush(struct pte_batch_ctx *ctx, pte_t *ptep, unsigned int i,
+			bool replaced)
+{
+	unsigned long addr = ctx->addr + i * PAGE_SIZE;
+
+	if (replaced)
+		clear_flush_pte(ctx->vma, addr, ptep + i);
+	else
+		ptep_clear_flush(ctx->vma, addr, ptep + i);
+}
+
+static void clear_flush_leaves_no_access(struct kunit *test)
+{
+	struct pte_batch_ctx *ctx __free(restore) = test->priv;
+	unsigned int bits, i;
+	pte_t *ptep;
+
+	for (bits = 0; bits <= (YOUNG | DIRTY); bits++) {
+		if (!ctx->hw && !(bits & YOUNG))
+			continue;
+		fill_tables(ctx, bits);
+		ptep = lock_table(ctx, 0);
+		for (i = 0; i < ctx->nr; i++) {
+			KUNIT_EXPECT_EQ(test, touch_page(ctx, i, false), 0);
+			clear_flush(ctx, ptep, i, i % 2);
+			KUNIT_EXPECT_NE(test, touch_page(ctx, i, false), 0);
+			KUNIT_EXPECT_NE(test, touch_page(ctx, i, true), 0);
+		}
+		read_table(ctx, ptep, ctx->after);
+		expect_entries(test, 0, ctx->nr, is_none);
+		unlock_table(ctx, ptep);
+	}
+}
+
 /* No matter whether in lazy MMU mode. */
 static void unused_tables_are_written_at_once(struct kunit *test)
 {
@@ -1053,7 +1087,8 @@ static void clear_flush_reaches_new_cpus(struct kunit *test)
 }
 
 /* In a section of the caller's, too. */
-static void clear_flush_waits_for_the_queue(struct kunit *test)
+static void expect_one_call(struct kunit *test, unsigned int bits,
+			    bool replaced)
 {
 	struct pte_batch_ctx *ctx __free(restore) = test->priv;
 	struct newcomer cpu = { .mn.ops = &newcomer_ops };
@@ -1062,14 +1097,14 @@ static void clear_flush_waits_for_the_queue(struct kunit *test)
 	pte_t *ptep;
 
 	skip_without_pinning(test);
-	fill_tables(ctx, YOUNG | DIRTY);
+	fill_tables(ctx, bits);
 	KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(&cpu.mn, ctx->mm));
 	ptep = lock_table(ctx, 0);
 	lazy_mmu_mode_enable();
 	/* Interrupts may flush the queue, but hardly each time. */
 	for (i = 0; i < ctx->nr; i++) {
 		cpu.ptep = ptep + i;
-		ptep_clear_flush(ctx->vma, ctx->addr + i * PAGE_SIZE, ptep + i);
+		clear_flush(ctx, ptep, i, replaced);
 		left += !pte_none(ptep_get(ptep + i));
 		gone &= cpu.gone;
 	}
@@ -1080,6 +1115,17 @@ static void clear_flush_waits_for_the_queue(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, left, 0);
 	KUNIT_EXPECT_TRUE(test, gone);
 	KUNIT_EXPECT_TRUE(test, cpu.queued);
+}
+
+static void clear_flush_waits_for_the_queue(struct kunit *test)
+{
+	expect_one_call(test, YOUNG | DIRTY, false);
+}
+
+/* Of what is replaced, nobody wants to know the bits. */
+static void replaced_entries_are_queued(struct kunit *test)
+{
+	expect_one_call(test, 0, true);
 }
 #endif
 
@@ -1165,9 +1211,11 @@ static struct kunit_case pte_batch_test_cases[] = {
 	KUNIT_CASE(random_sequences),
 	KUNIT_CASE(nested_sections),
 	KUNIT_CASE(pinned_tables_are_batched),
+	KUNIT_CASE(clear_flush_leaves_no_access),
 #ifdef CONFIG_MMU_NOTIFIER
 	KUNIT_CASE(clear_flush_reaches_new_cpus),
 	KUNIT_CASE(clear_flush_waits_for_the_queue),
+	KUNIT_CASE(replaced_entries_are_queued),
 #endif
 	KUNIT_CASE(fork_protects_both),
 	KUNIT_CASE(unmapping_leaves_nothing_behind),

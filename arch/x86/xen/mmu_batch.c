@@ -11,8 +11,8 @@
  * whoever reads page tables without their lock, still find the pages.  That is
  * no different from TLB entries that have not been flushed yet, and ends no
  * later, as lazy MMU mode is left before the TLB is flushed and before the page
- * table lock is dropped.  ptep_clear_flush(), which has both in one call, looks
- * for CPUs that were missed.
+ * table lock is dropped.  ptep_clear_flush() and clear_flush_pte(), which have
+ * both in one call, look for CPUs that were missed.
  */
 #include <linux/mm.h>
 #include <linux/pgtable.h>

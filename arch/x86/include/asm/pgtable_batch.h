@@ -155,6 +155,10 @@ pte_t get_and_clear_full_ptes(struct mm_struct *mm, unsigned long addr,
 pte_t ptep_clear_flush(struct vm_area_struct *vma, unsigned long address,
 		       pte_t *ptep);
 
+#define clear_flush_pte clear_flush_pte
+void clear_flush_pte(struct vm_area_struct *vma, unsigned long address,
+		     pte_t *ptep);
+
 #define wrprotect_ptes wrprotect_ptes
 static __always_inline
 void wrprotect_ptes(struct mm_struct *mm, unsigned long addr, pte_t *ptep,
