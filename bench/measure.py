@@ -115,8 +115,13 @@ def add_steps(steps: Steps[list[Result]], chosen: dict[str, matrix.Place], names
 		return []
 
 	def unless_lost(function: Callable[..., list[Result]], kernel: str,
-			*args: Any) -> list[Result]:
-		return [] if kernel in lost else function(kernel, *args)
+			*args: Any, **options: Any) -> list[Result]:
+		return [] if kernel in lost else function(kernel, *args, **options)
+
+	def add(kernel: str, title: str, function: Callable[..., list[Result]],
+		*args: Any, **options: Any) -> None:
+		steps.add(f"{kernel} {title}",
+			  partial(unless_lost, function, kernel, *args, **options), optional=True)
 
 	pairs = [(k, n, p) for n, p in chosen.items() for k in names if kernels.runs_in(k, n)]
 	notified = [k for k, n, _ in pairs if n == matrix.KVM_HOST and k in KERNELS and not short]
@@ -127,37 +132,33 @@ def add_steps(steps: Steps[list[Result]], chosen: dict[str, matrix.Place], names
 	for kernel, name, _ in pairs:
 		if name == matrix.KVM_HOST:
 			if not short:
-				steps.add(f"{kernel} {name}",
-					  partial(measure_kvm, kernel, build_it=False))
+				add(kernel, name, measure_kvm, build_it=False)
 			if kernel in notified:
-				steps.add(f"{kernel} {name} notify",
-					  partial(measure_notify, kernel, build_it=False))
-				steps.add(f"{kernel} {name} clone", partial(measure_clone, kernel))
+				add(kernel, f"{name} notify", measure_notify, build_it=False)
+				add(kernel, f"{name} clone", measure_clone)
 			continue
-		only = (matrix.SHORT, ()) if short else ()
-		steps.add(f"{kernel} {name}", partial(unless_lost, measure, kernel, name, *only))
+		add(kernel, name, measure, name, *((matrix.SHORT, ()) if short else ()))
 		if name == "xen":
-			steps.add(f"{kernel} {name} hypercalls",
-				  partial(unless_lost, count_hypercalls, kernel, False))
+			add(kernel, f"{name} hypercalls", count_hypercalls, build_it=False)
 		if name in matrix.EVERYDAY_PLACES and not short:
-			steps.add(f"{kernel} {name} everyday",
-				  partial(unless_lost, everyday.measure, kernel, name))
+			add(kernel, f"{name} everyday", everyday.measure, name)
 			if name == "xen" and kernel not in kernels.debian.KERNELS:
-				steps.add(f"{kernel} {name} entries",
-					  partial(everyday.count_entries, kernel, name))
+				add(kernel, f"{name} entries", everyday.count_entries, name)
 
 
 def bench(short: bool = False, guest_names: list[str] | None = None,
 	  kernel_names: tuple[str, ...] = KERNELS) -> list[Result]:
 	"""Measure everything, write build/bench atomically, and return the list of results.
 
-	With @short, only mprotect() of anonymous 4 KiB pages.
+	With @short, only mprotect() of anonymous 4 KiB pages. Raises ToolError if a kernel
+	could not be built, or, when the results of the others are written, if a place failed.
 	"""
 	chosen = matrix.places(guest_names)
 	steps: Steps[list[Result]] = Steps("short" if short else "bench")
 	add_steps(steps, chosen, kernel_names, short)
 	results = [item for found in steps.run() for item in found]
 	if not results:
+		steps.require()
 		raise ToolError("nothing was measured: no such kernel runs in these guests")
 	out = build_dir() / "bench"
 
@@ -167,7 +168,8 @@ def bench(short: bool = False, guest_names: list[str] | None = None,
 		with replaced(out / "results.json") as tmp:
 			tmp.write_text(dump(results))
 
-	write()		# a profile that fails does not cost the figures
+	write()		# what fails does not cost the figures
+	steps.require()
 	profiling: Steps[Profiled] = Steps("profile")
 	for name, benches in () if short else matrix.PROFILED.items():
 		for what in benches if name in chosen else ():

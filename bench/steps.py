@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from common.command import build_dir, replaced, say, set_context
+from common.command import ToolError, build_dir, replaced, say, set_context
 
 T = TypeVar("T")
 
@@ -28,14 +28,18 @@ class Steps(Generic[T]):
 	def __init__(self, name: str) -> None:
 		self.name = name
 		self.todo: list[tuple[str, Callable[[], T]]] = []
+		self.optional: set[str] = set()
+		self.failed: list[ToolError] = []
 		self.known: dict[str, float] = {}
 		self.path = build_dir() / "bench" / "durations.json"
 		if self.path.is_file():
 			self.known = json.loads(self.path.read_text())
 
-	def add(self, title: str, function: Callable[[], T]) -> None:
-		"""Append a step."""
+	def add(self, title: str, function: Callable[[], T], optional: bool = False) -> None:
+		"""Append a step; one that is @optional may fail, and the others are still run."""
 		self.todo.append((title, function))
+		if optional:
+			self.optional.add(title)
 
 	def left(self, number: int, took: list[float]) -> float | None:
 		"""Return the guess for all steps from @number on, or None.
@@ -52,7 +56,11 @@ class Steps(Generic[T]):
 		return total
 
 	def run(self) -> list[T]:
-		"""Run all steps and return what they returned; an exception ends it."""
+		"""Run all steps and return what they returned; an exception ends it.
+
+		A ToolError of one that is optional costs what that would have returned, and
+		require() raises it.
+		"""
 		began = time.monotonic()
 		took: list[float] = []
 		values = []
@@ -67,7 +75,14 @@ class Steps(Generic[T]):
 				set_context(head)
 				if loud:
 					say(head)
-				values.append(function())
+				try:
+					values.append(function())
+				except ToolError as error:
+					if title not in self.optional:
+						raise
+					say(f"{title}: {error}")
+					self.failed.append(error)
+					continue
 				took.append(time.monotonic() - start)
 				self.known[f"{self.name}: {title}"] = round(took[-1], 1)
 		finally:
@@ -77,3 +92,10 @@ class Steps(Generic[T]):
 				with replaced(self.path) as tmp:
 					tmp.write_text(kept + "\n")
 		return values
+
+	def require(self) -> None:
+		"""Raise ToolError if an optional step failed, of the first one."""
+		if self.failed:
+			error = self.failed[0]
+			raise ToolError(f"{len(self.failed)} of {len(self.todo)} steps failed, "
+					f"the first one with: {error}", error.code)

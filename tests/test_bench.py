@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Unit tests of the benchmark's tooling: parsers, statistics, reports, interruption. No kernel."""
+import json
 import os
 import re
 import signal
@@ -898,6 +899,36 @@ class Progress(BenchCase):
 		self.assertEqual(steps.left(1, [5]), 35)
 		steps.run()
 		self.assertEqual(set(Steps("x").known), {"x: a", "x: b", "x: c"})
+
+	def test_optional_step_may_fail(self):
+		def fail():
+			raise ToolError("no end marker", EXIT_GUEST)
+
+		steps = Steps("x")
+		for title, function in (("a", lambda: 1), ("b", fail), ("c", lambda: 3)):
+			steps.add(title, function, optional=True)
+		self.assertEqual(steps.run(), [1, 3])
+		self.fails(EXIT_GUEST, "1 of 3 steps failed, the first one with: no end marker",
+			   steps.require)
+		steps.optional.clear()
+		self.fails(EXIT_GUEST, "no end marker", steps.run)
+
+	def test_place_that_fails_does_not_cost_the_others(self):
+		def measured(kernel, name, *_):
+			if name == "bare":
+				raise ToolError("no end marker", EXIT_GUEST)
+			return [Result(kernel, name, "mprotect", "anon-4k", 1, "x", 2)]
+
+		for owner, name, function in ((measure, "measure", measured),
+					      (measure, "count_hypercalls", lambda *_, **__: []),
+					      (measure, "facts", lambda _: {}),
+					      (measure.kernels, "prepare", lambda *_: None)):
+			self.addCleanup(setattr, owner, name, getattr(owner, name))
+			setattr(owner, name, function)
+		self.fails(EXIT_GUEST, "1 of 4 steps failed", measure.bench, True,
+			   ["bare", "xen"], ("base",))
+		kept = json.loads((self.tmp / "build" / "bench" / "results.json").read_text())
+		self.assertEqual([r["guest"] for r in kept], ["xen"])
 
 	def interrupt(self, number):
 		"""Interrupt a benchmark with signal @number; return (process, pid of its QEMU)."""
