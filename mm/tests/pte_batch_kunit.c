@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KUnit tests of what zap and fork do to batches of present ptes: clear_ptes(),
- * get_and_clear_ptes() and wrprotect_ptes().
+ * KUnit tests of what zap and fork do to batches of present ptes, clear_ptes(),
+ * get_and_clear_ptes() and wrprotect_ptes(), and copy-on-write to one of them:
+ * ptep_clear_flush() and clear_flush_pte().
  *
  * The entries are those of a live mm that the test thread has attached itself
  * to, and map the pages of one large folio.  Hardware is made to set accessed
@@ -950,37 +951,50 @@ static void pinned_tables_are_batched(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pte_young(ctx->after[3]));
 }
 
-static void clear_flush(struct pte_batch_ctx *ctx, pte_t *ptep, unsigned int i,
-			bool replaced)
+static pte_t clear_flush(struct vm_area_struct *vma, unsigned long addr,
+			 pte_t *ptep, bool replaced)
 {
-	unsigned long addr = ctx->addr + i * PAGE_SIZE;
+	pte_t pte = ptep_get(ptep);
 
-	if (replaced)
-		clear_flush_pte(ctx->vma, addr, ptep + i);
-	else
-		ptep_clear_flush(ctx->vma, addr, ptep + i);
+	if (!replaced)
+		return ptep_clear_flush(vma, addr, ptep);
+	clear_flush_pte(vma, addr, ptep);
+	return pte;
 }
 
-static void clear_flush_leaves_no_access(struct kunit *test)
+/*
+ * Access right before is in the entry that is returned, but to those who replace
+ * it, and there is none afterwards. Other CPUs' TLBs are not tested.
+ */
+static void clear_flush_ends_access(struct kunit *test)
 {
 	struct pte_batch_ctx *ctx __free(restore) = test->priv;
-	unsigned int bits, i;
-	pte_t *ptep;
+	unsigned int bits, i, before = 0, after = 0, lost = 0;
+	unsigned long addr;
+	pte_t *ptep, pte;
+	bool write;
 
 	for (bits = 0; bits <= (YOUNG | DIRTY); bits++) {
-		if (!ctx->hw && !(bits & YOUNG))
+		if (!ctx->hw && bits != (YOUNG | DIRTY))
 			continue;
 		fill_tables(ctx, bits);
 		ptep = lock_table(ctx, 0);
 		for (i = 0; i < ctx->nr; i++) {
-			KUNIT_EXPECT_EQ(test, touch_page(ctx, i, false), 0);
-			clear_flush(ctx, ptep, i, i % 2);
-			KUNIT_EXPECT_NE(test, touch_page(ctx, i, false), 0);
-			KUNIT_EXPECT_NE(test, touch_page(ctx, i, true), 0);
+			write = i & 2;
+			addr = ctx->addr + i * PAGE_SIZE;
+			before += !touch_page(ctx, i, write);
+			pte = clear_flush(ctx->vma, addr, ptep + i, i & 1);
+			after += count_touched(ctx, i, 1, write);
+			lost += pte_pfn(pte) != page_to_pfn(folio_page(ctx->folio, i)) ||
+				!pte_young(pte) || (write && !pte_dirty(pte));
 		}
 		read_table(ctx, ptep, ctx->after);
-		expect_entries(test, 0, ctx->nr, is_none);
 		unlock_table(ctx, ptep);
+		KUNIT_EXPECT_EQ(test, before, ctx->nr);
+		KUNIT_EXPECT_EQ(test, after, 0);
+		KUNIT_EXPECT_EQ(test, lost, 0);
+		expect_entries(test, 0, ctx->nr, is_none);
+		before = 0;
 	}
 }
 
@@ -1056,8 +1070,9 @@ static const struct mmu_notifier_ops newcomer_ops = {
 static void clear_flush_reaches_new_cpus(struct kunit *test)
 {
 	struct pte_batch_ctx *ctx __free(restore) = test->priv;
+	const u64 least = IS_ENABLED(CONFIG_PREEMPT_RT) ? 2 : 1;
 	struct newcomer cpu = { .mn.ops = &newcomer_ops };
-	u64 begun, first, second;
+	u64 begun[5];
 	unsigned int i;
 	pte_t *ptep;
 
@@ -1070,25 +1085,29 @@ static void clear_flush_reaches_new_cpus(struct kunit *test)
 	ptep = lock_table_of(ctx, ctx->child, 0);
 	fill_locked(ctx, ctx->child, 0, ptep);
 
-	cpu.ptep = ptep;
-	begun = nr_tlb_flushes(ctx->child);
-	ptep_clear_flush(ctx->child_vma, ctx->addr, ptep);
-	first = nr_tlb_flushes(ctx->child);
-	ptep_clear_flush(ctx->child_vma, ctx->addr + PAGE_SIZE, ptep + 1);
-	second = nr_tlb_flushes(ctx->child);
+	for (i = 0; i < 4; i++) {
+		/* It comes in the first call of each function. */
+		if (i % 2 == 0)
+			cpumask_clear(mm_cpumask(ctx->child));
+		cpu.ptep = ptep + i;
+		begun[i] = nr_tlb_flushes(ctx->child);
+		clear_flush(ctx->child_vma, ctx->addr + i * PAGE_SIZE, ptep + i,
+			    i >= 2);
+	}
+	begun[i] = nr_tlb_flushes(ctx->child);
 
-	for (i = 2; i < ctx->nr; i++)
+	for (; i < ctx->nr; i++)
 		ptep_clear(ctx->child, ctx->addr + i * PAGE_SIZE, ptep + i);
 	unlock_table(ctx, ptep);
 	mmu_notifier_unregister(&cpu.mn, ctx->child);
 
-	KUNIT_EXPECT_EQ(test, first - begun, 2);
-	KUNIT_EXPECT_EQ(test, second - first, 1);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_EQ(test, begun[i + 1] - begun[i], i % 2 ? least : 2);
 }
 
-/* In a section of the caller's, too. */
+/* It is in a section of the caller's, too. */
 static void expect_one_call(struct kunit *test, unsigned int bits,
-			    bool replaced)
+			    bool replaced, bool queued)
 {
 	struct pte_batch_ctx *ctx __free(restore) = test->priv;
 	struct newcomer cpu = { .mn.ops = &newcomer_ops };
@@ -1096,7 +1115,6 @@ static void expect_one_call(struct kunit *test, unsigned int bits,
 	bool gone = true;
 	pte_t *ptep;
 
-	skip_without_pinning(test);
 	fill_tables(ctx, bits);
 	KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(&cpu.mn, ctx->mm));
 	ptep = lock_table(ctx, 0);
@@ -1104,7 +1122,8 @@ static void expect_one_call(struct kunit *test, unsigned int bits,
 	/* Interrupts may flush the queue, but hardly each time. */
 	for (i = 0; i < ctx->nr; i++) {
 		cpu.ptep = ptep + i;
-		clear_flush(ctx, ptep, i, replaced);
+		clear_flush(ctx->vma, ctx->addr + i * PAGE_SIZE, ptep + i,
+			    replaced);
 		left += !pte_none(ptep_get(ptep + i));
 		gone &= cpu.gone;
 	}
@@ -1114,18 +1133,29 @@ static void expect_one_call(struct kunit *test, unsigned int bits,
 
 	KUNIT_EXPECT_EQ(test, left, 0);
 	KUNIT_EXPECT_TRUE(test, gone);
-	KUNIT_EXPECT_TRUE(test, cpu.queued);
+	KUNIT_EXPECT_EQ(test, cpu.queued, queued);
 }
 
 static void clear_flush_waits_for_the_queue(struct kunit *test)
 {
-	expect_one_call(test, YOUNG | DIRTY, false);
+	skip_without_pinning(test);
+	expect_one_call(test, YOUNG | DIRTY, false, true);
 }
 
-/* Of what is replaced, nobody wants to know the bits. */
+/* What is cleared at once returns what hardware sets until then. */
+static void clear_flush_queues_no_clean_entry(struct kunit *test)
+{
+	skip_without_pinning(test);
+	expect_one_call(test, 0, false, false);
+	expect_one_call(test, YOUNG, false, false);
+	expect_one_call(test, DIRTY, false, false);
+}
+
+/* Of what is replaced, nobody wants to know. */
 static void replaced_entries_are_queued(struct kunit *test)
 {
-	expect_one_call(test, 0, true);
+	skip_without_pinning(test);
+	expect_one_call(test, 0, true, true);
 }
 #endif
 
@@ -1211,10 +1241,11 @@ static struct kunit_case pte_batch_test_cases[] = {
 	KUNIT_CASE(random_sequences),
 	KUNIT_CASE(nested_sections),
 	KUNIT_CASE(pinned_tables_are_batched),
-	KUNIT_CASE(clear_flush_leaves_no_access),
+	KUNIT_CASE(clear_flush_ends_access),
 #ifdef CONFIG_MMU_NOTIFIER
 	KUNIT_CASE(clear_flush_reaches_new_cpus),
 	KUNIT_CASE(clear_flush_waits_for_the_queue),
+	KUNIT_CASE(clear_flush_queues_no_clean_entry),
 	KUNIT_CASE(replaced_entries_are_queued),
 #endif
 	KUNIT_CASE(fork_protects_both),

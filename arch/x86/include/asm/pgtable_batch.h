@@ -3,7 +3,7 @@
 #define _ASM_X86_PGTABLE_BATCH_H
 
 /*
- * What zap and fork do to present ptes, without locked instructions.
+ * What zap, fork and copy-on-write do to present ptes, without locked instructions.
  *
  * All that hardware does to a pte is to set Accessed and Dirty.  There is
  * nothing that it could still do, and that anybody needs, to a pte
