@@ -21,6 +21,8 @@ OUTCOMES = ("works", "refused", "unchanged", "lost", "stuck", "other")
 WHERE = ("dom0", "domU")
 SCENARIO = 'foreign "$(xl domid guest)"\n'
 LINE = re.compile(r"foreign: (begins )?((dom0|domU) \w+ [\w-]+)(?:: (\w+))?$")
+# dom0's kernel may interrupt a line of domU's; what it says begins here.
+INTERRUPTS = re.compile(r"(?<=[\w-])(?=(?:WARNING|BUG): )")
 
 
 @dataclass
@@ -45,7 +47,7 @@ def parse(console: Iterable[str]) -> dict[str, Case]:
 	"""
 	cases: dict[str, Case] = {}
 	running: dict[bool, Case] = {}	# in domU, or not
-	for line in console:
+	for line in (part for whole in console for part in INTERRUPTS.split(whole)):
 		inner = line.startswith(PREFIX)
 		match = LINE.match(line.removeprefix(PREFIX))
 		if match and match[1]:

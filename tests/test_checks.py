@@ -100,6 +100,15 @@ class ForeignTest(unittest.TestCase):
 			"dom0 privcmd rw-ro": foreign.Case("unchanged", True),
 			"domU gntdev rw-ro": foreign.Case("lost", False)})
 
+	def test_kernel_of_dom0_interrupts_a_line_of_domu(self):
+		self.assertEqual(foreign.parse((
+			"foreign: begins dom0 privcmd rw-ro",
+			"guest| foreign: begins domU gntdev ro-none-roWARNING: x.c:1 at f+0x1/0x2",
+			"foreign: dom0 privcmd rw-ro: unchanged",
+			"guest| foreign: domU gntdev ro-none-ro: lost")), {
+			"dom0 privcmd rw-ro": foreign.Case("unchanged", True),
+			"domU gntdev ro-none-ro": foreign.Case("lost", False)})
+
 	def test_case_that_did_not_end(self):
 		for lines in (self.CONSOLE[:3], ("foreign: begins dom0 gntdev rw",
 						 "foreign: dom0 gntdev rw: well")):
