@@ -43,7 +43,8 @@ class Case:
 def parse(console: Iterable[str]) -> dict[str, Case]:
 	"""Return {case: Case} of the lines of dom0's @console, which has domU's with a prefix.
 
-	Raises ValueError if a case has not ended, or not with one of OUTCOMES.
+	Raises ToolError if a case ends that was not seen to begin, has not ended, or not with
+	one of OUTCOMES.
 	"""
 	cases: dict[str, Case] = {}
 	running: dict[bool, Case] = {}	# in domU, or not
@@ -53,6 +54,9 @@ def parse(console: Iterable[str]) -> dict[str, Case]:
 		if match and match[1]:
 			running[inner] = cases[match[2]] = Case()
 		elif match and match[4]:
+			if match[2] not in cases:
+				raise ToolError(f"{match[2]}: ends, but was not seen to begin",
+						EXIT_GUEST)
 			cases[match[2]].outcome = match[4]
 			running.pop(inner, None)
 		elif inner in running and FAILURES.search(line):

@@ -109,9 +109,9 @@ class ForeignTest(unittest.TestCase):
 			"dom0 privcmd rw-ro": foreign.Case("unchanged", True),
 			"domU gntdev ro-none-ro": foreign.Case("lost", False)})
 
-	def test_case_that_did_not_end(self):
-		for lines in (self.CONSOLE[:3], ("foreign: begins dom0 gntdev rw",
-						 "foreign: dom0 gntdev rw: well")):
+	def test_case_that_did_not_end_or_begin(self):
+		for lines in (self.CONSOLE[:3], self.CONSOLE[3:],
+			      ("foreign: begins dom0 gntdev rw", "foreign: dom0 gntdev rw: well")):
 			with self.subTest(lines=lines), self.assertRaises(ToolError):
 				foreign.parse(lines)
 
