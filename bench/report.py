@@ -101,7 +101,7 @@ def keep(directory: Path, kept: Path = KEPT) -> None:
 	if (directory / "results.json").is_file():
 		keep_results(directory, kept)
 	for name in ("wall.txt", "wall.json", "will-it-scale.txt", "pte-changes.txt",
-		     "breakdown.txt"):
+		     "irqsoff.txt", "alike.txt", "breakdown.txt"):
 		if (directory / name).is_file():
 			to = kept.parent if name == "breakdown.txt" else kept
 			with replaced(to / name) as tmp:

@@ -833,8 +833,10 @@ class Report(BenchCase):
 		report.write(self.tmp)
 		self.assertIn("118.3", (self.tmp / "report.html").read_text())
 		self.assertIn("118.3", (self.tmp / "report.txt").read_text())
+		(self.tmp / "irqsoff.txt").write_text("46\n")
 		report.keep(self.tmp, self.tmp / "kept" / "results")
 		self.assertEqual(load(self.tmp / "kept" / "results" / "results.json"), self.RESULTS)
+		self.assertEqual((self.tmp / "kept" / "results" / "irqsoff.txt").read_text(), "46\n")
 		self.assertFalse((self.tmp / "kept" / "breakdown.txt").exists())
 		self.fails(EXIT_USAGE, "make bench", report.write, self.tmp / "kept")
 
