@@ -129,6 +129,17 @@ class Alike(BenchCase):
 		self.assertEqual(load(out / "alike.json"), found)
 		self.assertRegex((out / "alike.txt").read_text(), r"1\.000")
 
+	def test_guest_that_fails_does_not_cost_the_figures_of_others(self):
+		def measured(kernel, place):
+			if kernel == "series":
+				raise ToolError("no result", EXIT_GUEST)
+			return [result(kernel, 2, place)]
+		self.replace(alike, "build", lambda kernel: [])
+		self.replace(alike, "measure", measured)
+		self.fails(EXIT_GUEST, "no result", alike.alike, ["base", "series"])
+		found = load(self.tmp / "build" / "bench" / "alike.json")
+		self.assertEqual({r.kernel for r in found}, {"base"})
+
 	def test_configuration_is_kept(self):
 		path = self.tmp / "build" / "debian" / "7.3" / "config"
 		path.parent.mkdir(parents=True)
