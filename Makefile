@@ -59,7 +59,7 @@ help:
 #:   bench-wall  wall-clock time, base against series in turn, with spread;
 #:             bare and xen if not given          GUEST=<place> ROUNDS=6 SMP=1
 #:   bench-alike  base and series in Debian's configuration, beside Debian's packages;
-#:             KERNEL= of: base series debian-6.1 ...; over two hours on 2 cores
+#:             KERNEL= of: base series debian-6.1 ...; 90 minutes on 2 cores
 #:   profile   instructions per function, before and after, and who enters the hypervisor;
 #:             GUEST= of: bare bare-noxen xen domU; KERNEL= of: base series topic1...; BENCH=
 #:   pte-changes  how each place in mm/ changes ptes under Xen PV, before and after
