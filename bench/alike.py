@@ -65,14 +65,14 @@ def measure(kernel: str, place: str) -> Found:
 	"""Measure PERF and COSTS on @kernel in @place; return the results.
 
 	All come to rest first, as Debian's kernels have to, and mappings land where they always
-	do, for fork() of few pages differs by 5 % otherwise. Raises ToolError if the guest did
+	do, for fork() of few pages differs by 6 % otherwise. Raises ToolError if the guest did
 	not end well or printed no result.
 	"""
 	name = f"alike-{kernel}-{place}"
 	job = "\n".join([f"sleep {debian.SETTLE}", *matrix.cost_commands(COSTS, "/tmp"),
 			 *matrix.perf_commands(PERF)]) + "\n"
 	initrd = initramfs(source("series"), name, job, [program(), costs_program()])
-	options: dict[str, Any] = {**size(), "smp": 1, "append": "norandmaps"}
+	options: dict[str, Any] = {**size(), "smp": 1, "append": kernels.APPEND}
 	machine = Guest(place, kernel_image(kernel), initrd, icount=True, **options)
 	return kernels.measured(machine, name, kernel, place, TIMEOUT)
 
@@ -85,6 +85,12 @@ def fetched(kernel: str) -> bool:
 		say(f"skipped: {kernel}: {error}")
 		return False
 	return True
+
+
+def packages(names: list[str]) -> str:
+	"""Return a line for each kernel of Debian's among @names: which package it is."""
+	return "".join(f"{name}: {debian.title(debian.KERNELS[name])}\n"
+		       for name in names if name in debian.KERNELS)
 
 
 def alike(names: list[str]) -> Found:
@@ -107,7 +113,7 @@ def alike(names: list[str]) -> Found:
 	with replaced(out / "alike.json") as tmp:
 		tmp.write_text(dump(results))
 	with replaced(out / "alike.txt") as tmp:
-		tmp.write_text(table(results) + "\n")
+		tmp.write_text(packages(names) + table(results) + "\n")
 	steps.require()
 	return results
 

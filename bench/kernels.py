@@ -13,6 +13,9 @@ from guests.kernel import KERNELS, build, output, source, topic_kernels
 from guests.qemu import Guest
 from series import patches
 
+# Mappings land where they always do, because it changes what fork and exec cost.
+APPEND = "norandmaps"
+
 
 def known() -> tuple[str, ...]:
 	"""Return the names of all kernels that can be measured."""
@@ -48,10 +51,10 @@ def machine(kernel: str, place: Place, log: str, job: str, programs: Iterable[St
 	"""Return a Guest that runs @job on @kernel, prepared before, in @place.
 
 	@programs, @files and @options are as in guests.job.guest(), @log names what belongs to
-	the guest. Mappings land where they always do, because it changes what fork and exec
-	cost. A kernel of Debian's comes to rest first: it works in the background after boot.
+	the guest. It boots with APPEND. A kernel of Debian's comes to rest first: it works in
+	the background after boot.
 	"""
-	options["append"] = " ".join(filter(None, ("norandmaps", place.append,
+	options["append"] = " ".join(filter(None, (APPEND, place.append,
 						   options.get("append"))))
 	if kernel not in debian.KERNELS:
 		return guest(place.kind, kernel, log, job, config=place.config, programs=programs,

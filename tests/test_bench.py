@@ -129,6 +129,13 @@ class Alike(BenchCase):
 		self.assertEqual(load(out / "alike.json"), found)
 		self.assertRegex((out / "alike.txt").read_text(), r"1\.000")
 
+	def test_packages_of_debian_are_named(self):
+		path = self.tmp / "build" / "debian" / "6.1" / "package"
+		path.parent.mkdir(parents=True)
+		path.write_text("linux-image-6.1.0-1-amd64_6.1.1-1_amd64\n")
+		self.assertEqual(alike.packages(["base", "debian-6.1"]),
+				 "debian-6.1: linux-image-6.1.0-1-amd64_6.1.1-1_amd64\n")
+
 	def test_guest_that_fails_does_not_cost_the_figures_of_others(self):
 		def measured(kernel, place):
 			if kernel == "series":
