@@ -140,7 +140,8 @@ static void *run_vcpu(void *data)
 	struct ucall uc;
 
 	vcpu_run(t->vcpu);
-	TEST_ASSERT(get_ucall(t->vcpu, &uc) == UCALL_DONE, "%s: unexpected exit", t->name);
+	TEST_ASSERT(get_ucall(t->vcpu, &uc) == UCALL_DONE, "%s: unexpected exit: %s",
+		    t->name, exit_reason_str(t->vcpu->run->exit_reason));
 	return NULL;
 }
 

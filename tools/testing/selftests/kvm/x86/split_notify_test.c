@@ -36,6 +36,9 @@
 #define FIRST_GUEST	(NR_PAGES - NR_GUEST)
 #define NEIGHBOUR	16
 
+/* Of a millisecond or more each, until a guest that does nothing counts as hung. */
+#define MAX_POLLS	100000
+
 #define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
 
 /* Shared with the guest. */
@@ -106,27 +109,50 @@ static void *run_vcpu(void *data)
 	case UCALL_ABORT:
 		REPORT_GUEST_ASSERT(uc);
 	default:
-		TEST_FAIL("%s: unexpected exit", t->name);
+		vcpu_dump(stderr, t->vcpu, 2);
+		TEST_FAIL("%s: unexpected exit: %s", t->name,
+			  exit_reason_str(t->vcpu->run->exit_reason));
 	}
 	return NULL;
+}
+
+/* Wait a little; fail, and tell what the vCPU does, if that was too often (@polls). */
+static void poll_guest(struct test *t, unsigned int *polls)
+{
+	u64 exits, faults;
+
+	usleep(1000);
+	if (++*polls < MAX_POLLS)
+		return;
+
+	exits = vcpu_get_stat(t->vcpu, exits);
+	faults = vcpu_get_stat(t->vcpu, pf_taken);
+	sleep(1);
+	TEST_FAIL("%s: the guest hangs after %lu laps, with %lu exits and %lu faults per second",
+		  t->name, (unsigned long)*t->laps,
+		  (unsigned long)(vcpu_get_stat(t->vcpu, exits) - exits),
+		  (unsigned long)(vcpu_get_stat(t->vcpu, pf_taken) - faults));
 }
 
 /* Let the guest access all of its memory, from begin to end. */
 static void wait_for_guest(struct test *t)
 {
 	u64 until = READ_ONCE(*t->laps) + 3;
+	unsigned int polls = 0;
 
 	while (READ_ONCE(*t->laps) < until)
-		usleep(1000);
+		poll_guest(t, &polls);
 }
 
 /* Wait until the guest does nothing, and not even that with the memory in question. */
 static void pause_vcpu(struct test *t)
 {
+	unsigned int polls = 0;
+
 	WRITE_ONCE(*t->paused, 0);
 	WRITE_ONCE(*t->pause, 1);
 	while (!READ_ONCE(*t->paused))
-		usleep(1000);
+		poll_guest(t, &polls);
 }
 
 static void resume_vcpu(struct test *t)
@@ -171,8 +197,11 @@ static void begin(struct test *t)
 
 static void end(struct test *t)
 {
+	unsigned int polls = 0;
+
 	WRITE_ONCE(*t->stop, 1);
-	pthread_join(t->thread, NULL);
+	while (pthread_tryjoin_np(t->thread, NULL))
+		poll_guest(t, &polls);
 	kvm_vm_free(t->vm);
 	munmap(t->map, 2 * SZ_2M);
 }
