@@ -66,13 +66,13 @@ def machine(kernel: str, place: Place, log: str, job: str, programs: Iterable[St
 
 
 def measured(vm: Guest, log: str, kernel: str, name: str, timeout: float,
-	     least: int = 1) -> list[Result]:
+	     least: int = 1, may_warn: bool = False) -> list[Result]:
 	"""Run @vm and return what its programs have measured of @kernel in the place @name.
 
-	@log names its log, @timeout is as in Guest.run(). Raises ToolError if it did not end
-	well or printed fewer than @least results.
+	@log names its log, @timeout and @may_warn are as in Guest.run(). Raises
+	ToolError if it did not end well or printed fewer than @least results.
 	"""
-	done = vm.run(log, timeout=timeout).require()
+	done = vm.run(log, timeout=timeout, may_warn=may_warn).require()
 	found = counted(parse(done.lines, kernel, name))
 	if len(found) < least:
 		raise ToolError(f"{len(found)} of {least} results: see {done.log}", EXIT_GUEST)

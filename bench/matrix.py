@@ -61,7 +61,7 @@ class Place:
 	@setup are lines of shell that run first, @perf, @costs and @workload (programs that
 	live on mprotect) what is measured. @append goes to the kernel's command line. A topic
 	alone is measured here if it has files below one of the directories @topics; "" is above
-	all of them.
+	all of them. If it @base_warns, the base is measured though its console has warnings.
 	"""
 	kind: str
 	config: str
@@ -72,6 +72,7 @@ class Place:
 	workload: bool = False
 	append: str = ""
 	topics: tuple[str, ...] = ()
+	base_warns: bool = False
 
 
 KVM_HOST = "kvm-host"	# measured by bench/kvm.py: a machine that runs guests of its own
@@ -88,7 +89,9 @@ PLACES = {
 	"bare-disk": Place("bare", "disk", "bare metal, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
 	"xen-disk": Place("xen", "disk", "Xen PV dom0, ext4", SHORT, FILE_COSTS, EXT4_SETUP),
 	"bare-debug": Place("bare", "preempt", "bare metal, DEBUG_VM and PREEMPT", CHECKED, ()),
-	"xen-debug": Place("xen", "preempt", "Xen PV dom0, DEBUG_VM and PREEMPT", CHECKED, ()),
+	# The base marks the wrong task's lazy MMU mode in a context switch, and checks that.
+	"xen-debug": Place("xen", "preempt", "Xen PV dom0, DEBUG_VM and PREEMPT", CHECKED, (),
+			   base_warns=True),
 }
 SHORT_PLACES = ("bare", "xen")
 DEBIAN_PLACES = ("bare", "xen")		# Debian's kernels have configs of their own

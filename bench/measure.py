@@ -72,7 +72,8 @@ def measure(kernel: str, name: str, rows: Iterable[matrix.PerfRow] | None = None
 	programs = [program(), costs_program(), workload_program()]
 	files = [("/ext4.img", ext4_image())] if ext4 else []
 	machine = kernels.machine(kernel, place, log, job, programs, files, icount=True, smp=1)
-	return kernels.measured(machine, log, kernel, name, TIMEOUT)
+	return kernels.measured(machine, log, kernel, name, TIMEOUT,
+				may_warn=place.base_warns and kernel == "base")
 
 
 def count_hypercalls(kernel: str, build_it: bool = True) -> list[Result]:

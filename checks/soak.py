@@ -12,11 +12,12 @@ CONFIG= names one or more of them, default kasan and debug:
 
 Each, bare and under Xen: KUnit, the races of mprotect(), also while CPUs come and
 go and tasks are frozen, and torture; bare: change_pte_test with each of KVM's MMUs,
-and change_pte_stress_test, which gets MINUTES= of time in all (default 15). A warning
-on the console ends a run.
+change_pte_nested_test, and change_pte_stress_test, which gets MINUTES= of time in all
+(default 15). A warning on the console ends a run.
 """
 import re
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -117,18 +118,23 @@ def check_vmalloc(tally: Tally, config: str, kind: str) -> None:
 		assert not failed, f"failed: {' '.join(failed)}"
 
 
-def check_change_pte(tally: Tally, config: str, program: Path, stress: Path, minutes: int) -> None:
-	"""Run change_pte_test and its @stress test with each of KVM's MMUs."""
+def check_change_pte(tally: Tally, config: str, programs: Mapping[str, Path],
+		     minutes: int) -> None:
+	"""Run CHANGE_PTE's @programs with each of KVM's MMUs, nested guests as it has two."""
 	seconds = minutes * 60 // len(MMUS)
 	options = machine(config)
 	options.update(svm=True, accel="tcg")
 	busy = config == "kasan"
 	for title, append in MMUS:
 		options["append"] = append
-		run_selftest(tally, f"soak {config}: change_pte {title}", "bare", program, "",
-			     timeout=1800, **options)
+		run_selftest(tally, f"soak {config}: change_pte {title}", "bare",
+			     programs["change_pte_test"], "", timeout=1800, **options)
+		if "npt=0" not in append:
+			run_selftest(tally, f"soak {config}: change_pte nested {title}", "bare",
+				     programs["change_pte_nested_test"], "", timeout=1800,
+				     **options)
 		name = f"soak {config}: change_pte stress {title}, {seconds} s"
-		lines = run_selftest(tally, name, "bare", stress,
+		lines = run_selftest(tally, name, "bare", programs["change_pte_stress_test"],
 				     f"-v {options['smp']} -s {seconds}",
 				     setup=SWAP if busy else "true",
 				     timeout=300 + seconds * SLOW, **options)
@@ -142,14 +148,14 @@ def check_change_pte(tally: Tally, config: str, program: Path, stress: Path, min
 
 def check_soak(tally: Tally, config: str, minutes: int) -> None:
 	"""Run everything on one kernel, the stress tests for @minutes in all; count the results."""
-	programs: list[Path] = []
+	programs: dict[str, Path] = {}
 	with tally.step(f"soak {config}: build: series kernel, and selftests"):
 		build("series", config)
-		programs = [*(selftest("kvm", f"x86/{name}", config) for name in CHANGE_PTE),
-			    selftest("mm", "modify_prot_race", config)]
+		programs = {name: selftest("kvm", f"x86/{name}", config) for name in CHANGE_PTE}
+		programs["race"] = selftest("mm", "modify_prot_race", config)
 	if not programs:
 		return
-	change_pte, stress, race = programs
+	race = programs["race"]
 	start = time.time()
 	for kind in MACHINES if config not in BARE_ONLY else ("bare",):
 		check_kunit(tally, config, kind)
@@ -157,9 +163,9 @@ def check_soak(tally: Tally, config: str, minutes: int) -> None:
 		check_torture(tally, config, kind)
 		if config == "preempt":
 			check_vmalloc(tally, config, kind)
-	check_change_pte(tally, config, change_pte, stress, minutes)
+	check_change_pte(tally, config, programs, minutes)
 	if config == "kcsan":
-		check_kcsan(tally, start, race, stress,
+		check_kcsan(tally, start, race, programs["change_pte_stress_test"],
 			    {k: v for k, v in machine(config).items() if k != "may_warn"})
 
 
