@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 from bench.kvm import parse_kvm
-from checks import (alone, faults, foreign, in_guest, kcsan, outcomes, snapshot, spte,
-		    upstream)
+from checks import (alone, faults, foreign, in_guest, kcsan, outcomes, snapshot, soak,
+		    spte, upstream)
 from common import command
 from common.command import ToolError
 from common.tally import Tally
@@ -350,3 +350,26 @@ class KvmBenchTest(unittest.TestCase):
 				 {"kernel": "base", "guest": "kvm-host", "bench": "ksm",
 				  "case": "read,x", "pages": 64, "metric": "instructions_per_page",
 				  "value": 2.5, "min": 2.0, "max": 3.0, "runs": 3})
+
+
+class SoakTest(unittest.TestCase):
+	"""make soak, with guests that are not there."""
+
+	def test_every_program_runs(self) -> None:
+		"""Each program of change_pte runs, on one kernel."""
+		ran: list[str] = []
+
+		def run(_tally: Tally, _title: str, _kind: str, program: Path, *_: str,
+			**_options: object) -> list[str]:
+			ran.append(program.name)
+			return ["in place 1", "disturb: 1 times offline, 1 frozen"]
+
+		with patch.multiple(soak, run_selftest=run, build=lambda *_: None,
+				    selftest=lambda _where, name, _config: Path(name),
+				    check_kunit=lambda *_: None, check_torture=lambda *_: None,
+				    check_vmalloc=lambda *_: None), \
+		     contextlib.redirect_stdout(io.StringIO()):
+			tally = Tally()
+			soak.check_soak(tally, "preempt", 1)
+		self.assertLessEqual({*spte.CHANGE_PTE, "modify_prot_race"}, set(ran))
+		self.assertEqual(0, tally.failed)
