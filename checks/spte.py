@@ -11,6 +11,7 @@ from guests.selftests import selftest
 CHANGE_PTE = ("change_pte_test", "change_pte_stress_test", "change_pte_nested_test")
 MMUS = (("TDP MMU", ""), ("shadow paging", "kvm.tdp_mmu=0 kvm_amd.npt=0"),
 	("NPT, shadow MMU", "kvm.tdp_mmu=0"))
+NESTED_MMUS = (MMUS[0], MMUS[2])	# what guests of guests are tested with: those with NPT
 STRESS_SECONDS = 30
 SPLIT_SECONDS, SPLIT_DEBUG_SECONDS = 5, 15
 
@@ -39,7 +40,7 @@ def check_change_pte(tally: Tally) -> None:
 				assert len(once) == 3, f"{len(once)} of 3 with one per page"
 	run_selftest(tally, "change_pte stress", "bare", stress, f"-v 2 -s {STRESS_SECONDS}",
 		     svm=True, accel="tcg")
-	for title, append in (MMUS[0], MMUS[2]):
+	for title, append in NESTED_MMUS:
 		run_selftest(tally, f"change_pte nested {title}", "bare", nested, "", svm=True,
 			     accel="tcg", append=append)
 
