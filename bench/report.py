@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.page import page
+from bench.provenance import Run, head, measured, together
 from bench.table import NOISE, noticed, number, table, worse
 from common.command import ROOT, ToolError, build_dir, main, replaced
 from common.result import Result, dump, load as load_results
@@ -14,10 +15,9 @@ from common.settings import Parser
 KEPT = ROOT / "bench" / "results"
 
 
-def text(results: list[Result], facts: dict[str, str]) -> str:
-	"""Return the whole report as text, for a mail."""
-	lines = ["What page-table operations cost, per page table entry", ""]
-	lines += [f"{key + ':':<20} {value}" for key, value in facts.items()]
+def text(results: list[Result], runs: list[Run]) -> str:
+	"""Return the whole report of @results, which are of @runs, as text for a mail."""
+	lines = ["What page-table operations cost, per page table entry", "", *head(runs)]
 	if noticed(results):
 		lines += ["", "What users notice", table(noticed(results)), "", "Everything"]
 	for guest in dict.fromkeys(r.guest for r in results):
@@ -54,7 +54,8 @@ def write(directory: Path | None = None) -> str:
 	wall = load(directory / "wall.json", [])
 	sticks = directory / "sticks.txt"
 	machines = sticks.read_text() if sticks.is_file() else ""
-	report = text(results, facts) + (f"\n{machines}" if machines else "")
+	report = text(results, [{"facts": facts, "measured": measured(results)}])
+	report += f"\n{machines}" if machines else ""
 	with replaced(directory / "report.txt") as tmp:
 		tmp.write_text(report)
 	with replaced(directory / "report.html") as tmp:
@@ -62,35 +63,27 @@ def write(directory: Path | None = None) -> str:
 	return report
 
 
-def together(old: list[Result], new: list[Result]) -> list[Result]:
-	"""Return @new, and what of @old differs in kernel, place, benchmark, case or metric."""
-	measured = {(r.kernel, r.guest, r.bench, r.case, r.metric) for r in new}
-	return [r for r in old if (r.kernel, r.guest, r.bench, r.case, r.metric) not in measured] \
-	       + new
+def not_measured(old: list[Result], new: list[Result]) -> list[Result]:
+	"""Return what of @old differs from all of @new in kernel, place, bench, case or metric."""
+	known = {(r.kernel, r.guest, r.bench, r.case, r.metric) for r in new}
+	return [r for r in old if (r.kernel, r.guest, r.bench, r.case, r.metric) not in known]
 
 
 def keep_results(directory: Path, kept: Path) -> None:
 	"""Take the results of @directory into those in @kept, and write the text report of all.
 
-	What was not measured this time stays, and the report says so.
+	What was not measured this time stays, and the report says of which run it is.
 	"""
 	new, facts = load_results(directory / "results.json"), load(directory / "facts.json", {})
 	old = load_results(kept / "results.json") if (kept / "results.json").is_file() else []
-	results = together(old, new)
-	places = {(r.kernel, r.guest) for r in new}
-	earlier: dict[str, set[str]] = {}
-	for r in results[:len(results) - len(new)]:
-		benches = earlier.setdefault(f"{r.kernel} in {r.guest}", set())
-		if (r.kernel, r.guest) in places:
-			benches.add(r.bench)
-	if earlier:
-		facts = {**facts, "from an earlier run": ", ".join(
-			place + (f" ({', '.join(sorted(benches))})" if benches else "")
-			for place, benches in sorted(earlier.items()))}
+	old = not_measured(old, new)
+	runs = together(load(kept / "runs.json", []), facts, new, old)
 	with replaced(kept / "results.json") as tmp:
-		tmp.write_text(dump(results))
+		tmp.write_text(dump(old + new))
+	with replaced(kept / "runs.json") as tmp:
+		tmp.write_text(json.dumps(runs, indent=1) + "\n")
 	with replaced(kept / "report.txt") as tmp:
-		tmp.write_text(text(results, facts))
+		tmp.write_text(text(old + new, runs))
 
 
 def keep(directory: Path, kept: Path = KEPT) -> None:
