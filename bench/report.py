@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """Benchmark results as text tables for a mail, and as build/bench/report.html."""
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from bench.matrix import PLACES
 from bench.page import page
 from bench.provenance import Run, head, measured, together
 from bench.table import NOISE, noticed, number, table, worse
@@ -13,6 +15,7 @@ from common.result import Result, dump, load as load_results
 from common.settings import Parser
 
 KEPT = ROOT / "bench" / "results"
+SECTION = re.compile(r"^(?=\w+ .*: instructions per \w+$)", re.M)	# of breakdown.txt begins
 
 
 def text(results: list[Result], runs: list[Run]) -> str:
@@ -73,32 +76,61 @@ def keep_results(directory: Path, kept: Path) -> None:
 	"""Take the results of @directory into those in @kept, and write the text report of all.
 
 	What was not measured this time stays, and the report says of which run it is.
+	The guests are in the matrix' order.
 	"""
 	new, facts = load_results(directory / "results.json"), load(directory / "facts.json", {})
 	old = load_results(kept / "results.json") if (kept / "results.json").is_file() else []
 	old = not_measured(old, new)
 	runs = together(load(kept / "runs.json", []), facts, new, old)
+	order = {guest: place for place, guest in enumerate(PLACES)}
+	results = sorted(old + new, key=lambda r: order.get(r.guest, len(order)))
 	with replaced(kept / "results.json") as tmp:
-		tmp.write_text(dump(old + new))
+		tmp.write_text(dump(results))
 	with replaced(kept / "runs.json") as tmp:
 		tmp.write_text(json.dumps(runs, indent=1) + "\n")
 	with replaced(kept / "report.txt") as tmp:
-		tmp.write_text(text(old + new, runs))
+		tmp.write_text(text(results, runs))
+
+
+def joined(kept: str, new: str) -> str:
+	"""Return the breakdown @kept with the sections of @new, for its own or behind them.
+
+	The commands of both stand above it, or that of @new if nothing of @kept is left.
+	"""
+	above, *old = re.split(SECTION, kept)
+	says, *measured_now = re.split(SECTION, new)
+	found = {section.partition("\n")[0]: section.rstrip("\n")
+		 for section in (*old, *measured_now)}
+	commands = [line for line in above.splitlines() if line.startswith("# make ")
+		    and len(found) > len(measured_now) and line not in says.splitlines()]
+	return "\n".join([*commands, *says.splitlines(), "\n\n".join(found.values())]) + "\n"
 
 
 def keep(directory: Path, kept: Path = KEPT) -> None:
 	"""Take results, text reports and breakdown of @directory to where they are committed.
 
-	That is @kept, and above it for the breakdown. What is not there is left out.
+	That is @kept, and above it for the breakdown. What is not there is left out, and
+	what has not changed since the last time.
 	"""
-	if (directory / "results.json").is_file():
+	stamp = directory / ".kept"
+	last = stamp.stat().st_mtime_ns if stamp.is_file() else 0
+
+	def changed(name: str) -> bool:
+		path = directory / name
+		return path.is_file() and path.stat().st_mtime_ns > last
+
+	if changed("results.json"):
 		keep_results(directory, kept)
 	for name in ("wall.txt", "wall.json", "will-it-scale.txt", "pte-changes.txt",
-		     "irqsoff.txt", "alike.txt", "breakdown.txt"):
-		if (directory / name).is_file():
-			to = kept.parent if name == "breakdown.txt" else kept
-			with replaced(to / name) as tmp:
+		     "irqsoff.txt", "alike.txt"):
+		if changed(name):
+			with replaced(kept / name) as tmp:
 				tmp.write_bytes((directory / name).read_bytes())
+	if changed("breakdown.txt"):
+		to, new = kept.parent / "breakdown.txt", (directory / "breakdown.txt").read_text()
+		with replaced(to) as tmp:
+			tmp.write_text(joined(to.read_text(), new) if to.is_file() else new)
+	stamp.touch()
 
 
 def _main() -> int:

@@ -147,7 +147,7 @@ class Report(BenchCase):
 		old = [result("base", 3.0, "xen"), result("base", 2.0), result("series", 1.0)]
 		self.assertNotIn("base in", self.keep("abc", *old))
 		text = self.keep("def", result("series", 0.5))
-		self.assertEqual(self.kept(), [*old[:2], result("series", 0.5)])
+		self.assertEqual(self.kept(), [old[1], result("series", 0.5), old[0]])
 		self.assertEqual(text.split("\n")[2:9], [
 			"machine:             M", "", "series in bare:", "    repository:      def",
 			"", "base in xen, bare:", "    repository:      abc"])
@@ -166,6 +166,34 @@ class Report(BenchCase):
 		self.assertEqual(self.kept(), [other, result("base", 1.0)])
 		self.assertRegex(text, r"(?m)^base in bare \(fork\):\n    repository: +abc$")
 		self.assertRegex(text, r"(?m)^base in bare \(mprotect\):\n    repository: +def$")
+
+	def test_what_was_kept_already_is_not_kept_again(self):
+		kept = self.tmp / "kept"
+		for name in ("alike.txt", "wall.txt"):
+			(self.tmp / name).write_text("of this run\n")
+		self.keep("abc", result("base", 2.0))
+		for name in ("alike.txt", "results.json"):
+			(kept / name).write_text("[]\n")
+		(self.tmp / "wall.txt").write_text("anew\n")
+		report.keep(self.tmp, kept)
+		self.assertEqual([(kept / name).read_text()
+				  for name in ("alike.txt", "results.json", "wall.txt")],
+				 ["[]\n", "[]\n", "anew\n"])
+
+	def test_a_breakdown_of_a_part_keeps_the_rest(self):
+		def breakdown(command, *sections):
+			return f"# {command}\n# what\n\n" + "\n".join(
+				f"fork a, 1 pages, {guest}: instructions per pte\n {value}  total\n"
+				for guest, value in sections)
+
+		old = breakdown("make profile", ("bare", 1), ("xen", 2))
+		self.assertEqual(report.joined(old, old), old)
+		new = breakdown("make profile GUEST=xen", ("xen", 3), ("domU", 4))
+		self.assertEqual(report.joined(old, new), "# make profile\n" + breakdown(
+			"make profile GUEST=xen", ("bare", 1), ("xen", 3), ("domU", 4)))
+		every = breakdown("make profile", ("xen", 5), ("bare", 6))
+		self.assertEqual(report.joined(new.replace("domU", "bare"), every), breakdown(
+			"make profile", ("xen", 5), ("bare", 6)))
 
 	def test_a_run_of_which_nothing_is_left_is_forgotten(self):
 		self.keep("abc", result("base", 2.0), result("series", 1.0))
