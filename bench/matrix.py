@@ -47,6 +47,7 @@ COSTS: tuple[CostRow, ...] = (
 FILE_COSTS: tuple[CostRow, ...] = (
 	("mprotect", "file-64k", "16,512,4096"),
 	("mprotect", "file-2m", "512,4096"),
+	("page_fault", "file-64k-write", "16,512,4096"),
 )
 NUMA_COSTS: tuple[CostRow, ...] = (("numa_scan", "anon-4k", "512,4096"),)
 # Mounts the image that programs.py makes; nothing is written back while we measure.

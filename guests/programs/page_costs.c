@@ -500,7 +500,10 @@ static double measure_numa_scan(size_t len)
 	die("NUMA balancing does not scan");
 }
 
-/* The page tables stay for the whole VMA: each run faults pages in, one by one. */
+/*
+ * The page tables stay for the whole VMA: each run faults pages in, one by one, or
+ * all those of a large folio of a file.
+ */
 static double measure_first_touch(size_t len)
 {
 	if (madvise(mem, len, MADV_DONTNEED))
@@ -566,6 +569,7 @@ static const struct row rows[] = {
 	{ "numa_scan", "anon-4k", anon_4k_threads, NULL, measure_numa_scan },
 	{ "page_fault", "anon-4k", anon_4k, NULL, measure_first_touch },
 	{ "page_fault", "file-read", file_shared_dirty, NULL, measure_file_reads },
+	{ "page_fault", "file-64k-write", file_64k, NULL, measure_first_touch },
 	{ "page_fault", "cow-file", file_shared_dirty, NULL, measure_file_cow },
 	{ "page_fault", "cow-fork", anon_4k, NULL, measure_fork_cow },
 };

@@ -1208,6 +1208,54 @@ static void fork_protects_both(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, folio_mapcount(ctx->folio), NR_TABLES * ctx->nr);
 }
 
+static bool move_down(struct pte_batch_ctx *ctx, unsigned int nr)
+{
+	unsigned long from = ctx->addr + nr * PAGE_SIZE;
+	unsigned long len = (ctx->nr - nr) * PAGE_SIZE;
+	unsigned long moved;
+
+	PAGETABLE_MOVE(pmc, ctx->vma, ctx->vma, from, ctx->addr, len);
+
+	mmap_write_lock(ctx->mm);
+	vma_start_write(ctx->vma);
+	pmc.for_stack = true;
+	moved = move_page_tables(&pmc);
+	mmap_write_unlock(ctx->mm);
+	return moved == len;
+}
+
+/*
+ * As exec() moves its stack.  With every second entry none, each is moved by
+ * itself, to where one was cleared.  CONFIG_DEBUG_VM warns if that is still there.
+ */
+static void overlapping_tables_are_moved(struct kunit *test)
+{
+	struct pte_batch_ctx *ctx __free(restore) = test->priv;
+	unsigned int i;
+	pte_t *ptep;
+
+	fill_tables(ctx, YOUNG | DIRTY);
+	ptep = lock_table(ctx, 0);
+	ptep_clear(ctx->mm, ctx->addr + PAGE_SIZE, ptep + 1);
+	for (i = 0; i < ctx->nr; i += 2)
+		ptep_clear(ctx->mm, ctx->addr + i * PAGE_SIZE, ptep + i);
+	unlock_table(ctx, ptep);
+	flush_table(ctx, 0);
+
+	KUNIT_EXPECT_TRUE(test, move_down(ctx, 2));
+
+	ptep = lock_table(ctx, 0);
+	read_table(ctx, ptep, ctx->after);
+	unlock_table(ctx, ptep);
+	for (i = 0; i < ctx->nr; i++) {
+		if (i % 2 == 0 || i == ctx->nr - 1)
+			KUNIT_EXPECT_TRUE(test, pte_none(ctx->after[i]));
+		else
+			KUNIT_EXPECT_EQ(test, pte_pfn(ctx->after[i]),
+					folio_pfn(ctx->folio) + i + 2);
+	}
+}
+
 /* With CONFIG_PAGE_TABLE_CHECK, the kernel BUG()s here if it lost count. */
 static void unmapping_leaves_nothing_behind(struct kunit *test)
 {
@@ -1249,6 +1297,7 @@ static struct kunit_case pte_batch_test_cases[] = {
 	KUNIT_CASE(replaced_entries_are_queued),
 #endif
 	KUNIT_CASE(fork_protects_both),
+	KUNIT_CASE(overlapping_tables_are_moved),
 	KUNIT_CASE(unmapping_leaves_nothing_behind),
 	{}
 };
