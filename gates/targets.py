@@ -14,8 +14,8 @@ from guests.kernel import FRAGMENT_DIR
 TARGET_CONFIGS = ROOT / "gates" / "config"
 # By the name that a whole build gives it.
 KVM_MAIN = "arch/{arch}/kvm/../../../virt/kvm/kvm_main"
-MM = ("mm/mprotect", "mm/memory", "mm/filemap", "mm/mapping_dirty_helpers", "mm/ksm", "mm/rmap",
-      "mm/modify_prot_debug", "fs/proc/task_mmu", "lib/kunit/user_alloc",
+MM = ("mm/mprotect", "mm/mremap", "mm/memory", "mm/filemap", "mm/mapping_dirty_helpers", "mm/ksm",
+      "mm/rmap", "mm/modify_prot_debug", "fs/proc/task_mmu", "lib/kunit/user_alloc",
       "mm/tests/modify_prot_kunit", "mm/tests/modify_prot_misuse_kunit",
       "mm/tests/mprotect_kunit")
 THP = ("mm/huge_memory",)
