@@ -4,6 +4,7 @@
 That is a list of runs, each with its facts (bench/facts.py) and what it measured:
 {"facts": {title: text}, "measured": {"bare": {"base": [benches]}}}.
 """
+from collections.abc import Iterable
 from typing import Any
 
 from common.result import Result
@@ -11,14 +12,17 @@ from common.result import Result
 Run = dict[str, Any]
 
 
+def nested(places: Iterable[tuple[str, str, str]]) -> dict[str, dict[str, list[str]]]:
+	"""Return @places, which are (guest, kernel, bench), as {guest: {kernel: [benches]}}."""
+	found: dict[str, dict[str, list[str]]] = {}
+	for guest, kernel, bench in dict.fromkeys(places):
+		found.setdefault(guest, {}).setdefault(kernel, []).append(bench)
+	return found
+
+
 def measured(results: list[Result]) -> dict[str, dict[str, list[str]]]:
 	"""Return the benches of each kernel in each guest: {guest: {kernel: [benches]}}."""
-	found: dict[str, dict[str, list[str]]] = {}
-	for r in results:
-		benches = found.setdefault(r.guest, {}).setdefault(r.kernel, [])
-		if r.bench not in benches:
-			benches.append(r.bench)
-	return found
+	return nested((r.guest, r.kernel, r.bench) for r in results)
 
 
 def together(runs: list[Run], facts: dict[str, str], new: list[Result],
@@ -28,16 +32,13 @@ def together(runs: list[Run], facts: dict[str, str], new: list[Result],
 	Of the earlier runs there remains what is of @kept: the results that were not
 	measured anew.
 	"""
-	remain = measured(kept)
+	remain = {(r.guest, r.kernel, r.bench) for r in kept}
 	found = []
 	for run in runs:
-		left = {guest: {kernel: [b for b in benches
-					 if b in remain.get(guest, {}).get(kernel, [])]
-				for kernel, benches in kernels.items()}
-			for guest, kernels in run["measured"].items()}
-		left = {guest: {kernel: benches for kernel, benches in kernels.items() if benches}
-			for guest, kernels in left.items()}
-		left = {guest: kernels for guest, kernels in left.items() if kernels}
+		left = nested((guest, kernel, bench)
+			      for guest, kernels in run["measured"].items()
+			      for kernel, benches in kernels.items()
+			      for bench in benches if (guest, kernel, bench) in remain)
 		if left:
 			found.append({"facts": run["facts"], "measured": left})
 	return [*found, {"facts": facts, "measured": measured(new)}]

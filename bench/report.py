@@ -15,7 +15,7 @@ from common.result import Result, dump, load as load_results
 from common.settings import Parser
 
 KEPT = ROOT / "bench" / "results"
-SECTION = re.compile(r"^(?=\w+ .*: instructions per \w+$)", re.M)	# of breakdown.txt begins
+SECTION = re.compile(r"^(?=\w+ .*: instructions per \w+$)", re.M)	# where one of breakdown.txt begins
 
 
 def text(results: list[Result], runs: list[Run]) -> str:
@@ -97,8 +97,8 @@ def joined(kept: str, new: str) -> str:
 
 	The commands of both stand above it, or that of @new if nothing of @kept is left.
 	"""
-	above, *old = re.split(SECTION, kept)
-	says, *measured_now = re.split(SECTION, new)
+	above, *old = SECTION.split(kept)
+	says, *measured_now = SECTION.split(new)
 	found = {section.partition("\n")[0]: section.rstrip("\n")
 		 for section in (*old, *measured_now)}
 	commands = [line for line in above.splitlines() if line.startswith("# make ")
