@@ -15,7 +15,7 @@ from common.result import Result, dump, load as load_results
 from common.settings import Parser
 
 KEPT = ROOT / "bench" / "results"
-SECTION = re.compile(r"^(?=\w+ .*: instructions per \w+$)", re.M)	# where one of breakdown.txt begins
+SECTION = re.compile(r"^(?=\w+ .*: instructions per \w+$)", re.M)	# begins, in breakdown.txt
 
 
 def text(results: list[Result], runs: list[Run]) -> str:
