@@ -8,7 +8,6 @@ bench "everyday" is a fork(), exec() and exit() of a shell's; it is counted as a
 import json
 import re
 import shlex
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from functools import partial
 from bench import kernels, matrix, report
 from bench.facts import facts
 from bench.insn_profile import (ROUNDS, Entries, Profile, Profiled, SymbolMap, backend, count,
-				grouped, in_hypervisor, instructions, record)
+				grouped, in_hypervisor, instructions, record, scratch)
 from bench.programs import program
 from bench.steps import Steps
 from common.command import ToolError, build_dir, main, replaced
@@ -105,7 +104,7 @@ def profile(kernel: str, name: str, bench: str = "mprotect", case: str = "anon-4
 		raise ToolError(f"{loop.start} is not in {out / 'System.map'}")
 	start = symbols.by_name[loop.start]
 	vmlinux = out / "vmlinux"
-	with tempfile.TemporaryDirectory(dir=build_dir() / "bench") as tmp:
+	with scratch() as tmp:
 		for _ in range(TRIES):
 			trace = record(guest.command(), tmp, MARKER, start, rounds=loop.rounds)
 			entries = Entries(instructions(vmlinux, "syscall"),
@@ -260,7 +259,6 @@ def _main() -> int:
 	for name in args.guest:
 		for bench in args.bench or matrix.PROFILED[name]:
 			add_steps(steps, args.kernel, name, bench, (args.case, args.pages))
-	(build_dir() / "bench").mkdir(exist_ok=True)
 	profiles = steps.run()
 	print(write(profiles), end="")
 	keep(profiles)

@@ -8,14 +8,13 @@ Under Xen a second run counts how often a round enters the hypervisor. The case
 import re
 import shlex
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import kernels, matrix
-from bench.insn_profile import USER_HI, SymbolMap, instructions, record
+from bench.insn_profile import USER_HI, SymbolMap, instructions, record, scratch
 from common.command import EXIT_GUEST, EXIT_MISSING, ROOT, ToolError, build_dir, replaced, run
 from common.result import Result
 from guests.initramfs import FilePair
@@ -156,7 +155,7 @@ def count_entries(kernel: str, name: str) -> list[Result]:
 					  "/bin/bash /everyday\n", files=files(text, log),
 					  icount=True, smp=1)
 		wanted = ",".join(f"{at:#x}+1" for at in sorted({start, *calls}))
-		with tempfile.TemporaryDirectory(dir=build_dir() / "bench") as tmp:
+		with scratch() as tmp:
 			trace = record([*machine.command(), "-dfilter", wanted], tmp, MARKER, start,
 				       rounds=2 * item.forks + item.forks - 1,
 				       items="exec,nochain,int", single=False)

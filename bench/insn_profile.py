@@ -12,14 +12,15 @@ import os
 import re
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
-from common.command import (EXIT_GUEST, EXIT_HANG, StrPath, ToolError, end_with_parent,
-			    log_command, progress, remove, run)
+from common.command import (EXIT_GUEST, EXIT_HANG, StrPath, ToolError, build_dir,
+			    end_with_parent, log_command, progress, remove, run)
 from guests.qemu import Limits, Use
 
 XEN_LO, XEN_HI = 0xffff800000000000, 0xffff880000000000
@@ -179,6 +180,16 @@ def hits_in(log: StrPath, position: int, needle: bytes) -> tuple[int, int]:
 		data = f.read()
 	end = data.rfind(b"\n") + 1
 	return data[:end].count(needle), position + end
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+	"""Return a directory for record(), which lasts as long as the with statement it is for.
+
+	A record is large: it lands where everything built does.
+	"""
+	directory = build_dir() / "bench"
+	directory.mkdir(exist_ok=True)
+	return tempfile.TemporaryDirectory(dir=directory)
 
 
 def record(argv: Sequence[str], directory: str, marker: str, start: int, timeout: float = 600,

@@ -101,7 +101,8 @@ PROFILED = {
 	"bare": ("mprotect", "fork", "munmap", "everyday"),
 	"bare-noxen": ("mprotect", "fork", "munmap"),
 	"xen": ("mprotect", "fork", "munmap", "everyday"),
-	"domU": ("mprotect",),
+	"domU": ("mprotect", "everyday"),
+	"pvh": ("everyday",),
 }
 EVERYDAY_PLACES = ("bare", "xen", "domU", "pvh")	# bench/everyday.py
 TIMED_PLACES = ("bare", "xen")		# by the clock

@@ -8,7 +8,6 @@ series. Writes build/bench/pte-changes.txt. A place that the table below does no
 an error: that is how a new one is noticed.
 """
 import re
-import tempfile
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import kernels, matrix
-from bench.insn_profile import TRACE, USER_HI, XEN_HI, XEN_LO, SymbolMap, record
+from bench.insn_profile import TRACE, USER_HI, XEN_HI, XEN_LO, SymbolMap, record, scratch
 from bench.steps import Steps
 from common.command import (EXIT_GUEST, ROOT, StrPath, ToolError, build_dir, main, replaced,
 			    say)
@@ -390,7 +389,7 @@ def measure(kernel: str) -> Measured:
 	log = f"pte-changes-{kernel}"
 	machine = kernels.machine(kernel, PLACE, log, JOB, [program()], icount=True, smp=1,
 				  append=APPEND)
-	with tempfile.TemporaryDirectory(dir=build_dir() / "bench") as tmp:
+	with scratch() as tmp:
 		try:
 			trace = record(machine.command(), tmp, MARKER, watch.start, TIMEOUT, 1,
 				       single=False)
@@ -500,7 +499,6 @@ KERNEL_TITLES = {"base": "7.3.4", "series": "series"}
 def _main() -> int:
 	parser = Parser(__doc__)
 	parser.settled()
-	(build_dir() / "bench").mkdir(exist_ok=True)
 	steps: Steps[Measured] = Steps("pte-changes")
 	for kernel in KERNELS:
 		steps.add(kernel, partial(measure, kernel))

@@ -350,6 +350,12 @@ class Profile(BenchCase):
 		self.assertEqual([re.sub(r"%\w+", "R", text) for text in found.values()],
 				 ["xchg R,(R)"])
 
+	def test_a_record_has_a_place_in_a_new_build_directory(self):
+		with patch.dict(os.environ, {"O": str(self.tmp / "new")}):
+			with insn_profile.scratch() as directory:
+				self.assertEqual(Path(directory).parent, self.tmp / "new" / "bench")
+			self.assertFalse(Path(directory).exists())
+
 	def test_traps_are_told_from_hypercalls(self):
 		one = (self.START, self.XEN_ADDR, 0x400000, self.XEN_ADDR, self.HYPERCALL,
 		       self.XEN_ADDR)
