@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What a day's commands cost: bash that forks, a pipeline, a compiler.
+"""What a day's commands cost: bash that forks, a dynamic program, a pipeline, a compiler.
 
 A round of each is timed by bash's own clock, which counts instructions under -icount.
 Under Xen a second run counts how often a round enters the hypervisor. The case
@@ -40,6 +40,7 @@ class Case:
 
 CASES = {
 	"shell": Case("/bin/true", 1, 50),
+	"dynamic": Case("/bin/bash -c :", 1, 20),
 	"pipeline": Case("find / -xdev | sort | grep e | wc -l > /dev/null", 4, 2),
 	"compile": Case(f"/bin/cc1 -fpreprocessed -quiet -O2 {PREPROCESSED} -o /tmp/out.s", 1, 1),
 }

@@ -42,6 +42,8 @@ COSTS: tuple[CostRow, ...] = (
 	("page_fault", "file-read", "512,4096"),
 	("page_fault", "cow-file", "512,4096"),
 	("page_fault", "cow-fork", "512,4096"),
+	("munmap", "file-private", "16,512,4096"),
+	("munmap", "file-shared", "16,512,4096"),
 )
 # Large folios of a file system's page cache.
 FILE_COSTS: tuple[CostRow, ...] = (

@@ -6,10 +6,10 @@ from common.result import Result, Row
 RATIO = "ratio"		# the column of series to base
 NOTICED_PLACES = ("bare", "xen", "domU", "pvh")
 NOTICED = {
-	"everyday": ("fork-exec", "shell", "pipeline", "compile"),
+	"everyday": ("fork-exec", "shell", "dynamic", "pipeline", "compile"),
 	"page_fault": ("anon-4k", "file-read", "cow-file", "cow-fork"),
-	"fork": ("anon-4k",), "munmap": ("anon-4k",), "madv_dontneed": ("anon-4k",),
-	"mremap": ("anon-4k",), "mprotect": ("anon-4k",),
+	"fork": ("anon-4k",), "munmap": ("anon-4k", "file-private"),
+	"madv_dontneed": ("anon-4k",), "mremap": ("anon-4k",), "mprotect": ("anon-4k",),
 }
 NOISE = 1.01	# a ratio above it counts as worse; counts repeat to 0.5 %
 

@@ -528,6 +528,33 @@ static double measure_file_cow(size_t len)
 	return measure_writes(len);
 }
 
+/* What munmap() of a file costs, each page of which was read. */
+static double measure_file_unmap(size_t len, int flags)
+{
+	char *file = mmap(NULL, len, flags & MAP_SHARED ? RW : PROT_READ, flags, fd, 0);
+	uint64_t start;
+	size_t i;
+
+	if (file == MAP_FAILED)
+		die("mmap");
+	for (i = 0; i < len; i += PAGE)
+		*(volatile unsigned long *)(file + i);
+	start = clock_ns(CLOCK_MONOTONIC);
+	if (munmap(file, len))
+		die("munmap");
+	return (double)(clock_ns(CLOCK_MONOTONIC) - start) / (len / PAGE);
+}
+
+static double measure_private_unmap(size_t len)
+{
+	return measure_file_unmap(len, MAP_PRIVATE);
+}
+
+static double measure_shared_unmap(size_t len)
+{
+	return measure_file_unmap(len, MAP_SHARED);
+}
+
 /* What the first write to each page costs that a child shares. */
 static double measure_fork_cow(size_t len)
 {
@@ -572,6 +599,8 @@ static const struct row rows[] = {
 	{ "page_fault", "file-64k-write", file_64k, NULL, measure_first_touch },
 	{ "page_fault", "cow-file", file_shared_dirty, NULL, measure_file_cow },
 	{ "page_fault", "cow-fork", anon_4k, NULL, measure_fork_cow },
+	{ "munmap", "file-private", file_shared_dirty, NULL, measure_private_unmap },
+	{ "munmap", "file-shared", file_shared_dirty, NULL, measure_shared_unmap },
 };
 
 /* Have a process of higher priority run every @us microseconds, until we end. */
