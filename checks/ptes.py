@@ -43,6 +43,16 @@ def check_marks(tally: Tally, kernel: str = "series") -> None:
 			     setup=SWAP, append=NODES if kind == "bare" else "", kernel=kernel)
 
 
+def check_exclusive(tally: Tally) -> None:
+	"""Fork what a device has for itself: upstream's test, which nobody runs under Xen."""
+	program: Path | None = None
+	with tally.step("exclusive: build"):
+		program = selftest("mm", "hmm-tests", CONFIG)
+	for kind in MACHINES if program else ():
+		run_selftest(tally, f"exclusive {kind} {CONFIG}", kind, program,
+			     "-r hmm.hmm_device_private.exclusive_cow", config=CONFIG)
+
+
 def check_guest_marks(tally: Tally, kernel: str = "series") -> None:
 	"""See that writes of a KVM guest to protected pages are noticed, and no others."""
 	program: Path | None = None

@@ -19,7 +19,8 @@ from checks.kunit_suites import check_base_fails, check_hotplug, check_kernels, 
 from checks.kunit_tool import check_kunit_tool
 from checks.l1tf import check_l1tf
 from checks.mprotect import check_migrate, check_races, check_torture
-from checks.ptes import check_gup_race, check_guest_marks, check_marks, check_zap_race
+from checks.ptes import (check_exclusive, check_gup_race, check_guest_marks, check_marks,
+			 check_zap_race)
 from checks.scan import check_scan
 from checks.spte import check_change_pte, check_hints, check_split
 from common.command import ROOT, main
@@ -34,8 +35,9 @@ PATCHES_GATES = ("series", "figures", "checkpatch", "maintainers", "kernel-doc")
 GUEST_CHECKS: tuple[Callable[[Tally], None], ...] = (
 	check_kunit, check_base_fails, check_kunit_tool, check_hotplug, check_permissions,
 	check_broken_guests, check_shell, check_races, check_zap_race, check_gup_race, check_marks,
-	check_guest_marks, check_scan, check_torture, check_l1tf, check_migrate, check_foreign,
-	check_large_folios, check_change_pte, check_split, check_hints, check_dist, check_bench)
+	check_guest_marks, check_exclusive, check_scan, check_torture, check_l1tf, check_migrate,
+	check_foreign, check_large_folios, check_change_pte, check_split, check_hints, check_dist,
+	check_bench)
 Raised = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 
