@@ -10,9 +10,8 @@
  * and Dirty in them meanwhile, atomically.  A plain store over such an entry
  * loses nothing if
  *
- * - the value to be written has both bits set anyway; the software bit
- *   SavedDirty counts as Dirty; or
- * - the entry in memory has both bits set already; or
+ * - each of the two bits is set in the value to be written or, already, in the
+ *   entry in memory; the software bit SavedDirty counts as Dirty; or
  * - the entry in memory is not present to hardware, which includes PROT_NONE:
  *   hardware does not set Dirty in such an entry and then let the write
  *   complete.  Clearing the entry at the start would need exactly the same.
