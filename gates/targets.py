@@ -24,7 +24,8 @@ LAZY = ("mm/tests/lazy_mmu_mode_kunit",)
 X86 = ("arch/x86/kernel/paravirt", "arch/x86/mm/modify_prot", "arch/x86/mm/pgtable",
        "arch/x86/mm/pgtable_kunit", "mm/userfaultfd", "mm/tests/pte_batch_kunit",
        "arch/x86/mm/tlb", "arch/x86/mm/pat/set_memory")
-X86_MORE = ("mm/hmm", "mm/hugetlb", "mm/migrate_device", "mm/kfence/kfence_test")
+X86_MORE = ("mm/hmm", "mm/hugetlb", "mm/migrate_device", "mm/kfence/kfence_test", "lib/test_hmm",
+	    "drivers/gpu/drm/nouveau/nouveau_svm")
 XEN = ("arch/x86/xen/enlighten_pv", "arch/x86/xen/mmu_pv", "arch/x86/xen/mmu_modify_prot",
        "arch/x86/xen/mmu_batch", "arch/x86/xen/multicalls",
        "arch/x86/xen/multicalls_kunit", "arch/x86/xen/smp_pv", "drivers/xen/gntdev",
