@@ -103,8 +103,7 @@ PROFILED = {
 	"bare": ("mprotect", "fork", "munmap", "everyday"),
 	"bare-noxen": ("mprotect", "fork", "munmap"),
 	"xen": ("mprotect", "fork", "munmap", "everyday"),
-	"domU": ("mprotect", "everyday"),
-	"pvh": ("everyday",),
+	"domU": ("mprotect",),
 }
 EVERYDAY_PLACES = ("bare", "xen", "domU", "pvh")	# bench/everyday.py
 TIMED_PLACES = ("bare", "xen")		# by the clock

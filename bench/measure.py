@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from bench import everyday, kernels, matrix, report
-from bench.by_function import (add_steps as add_profiles, results as profile_results, under_xen,
+from bench.by_function import (add_steps as add_profiles, results as profile_results,
 			       write as write_profiles)
 from bench.clone import measure_clone
 from bench.facts import facts
@@ -143,7 +143,7 @@ def add_steps(steps: Steps[list[Result]], chosen: dict[str, matrix.Place], names
 			add(kernel, f"{name} hypercalls", count_hypercalls, build_it=False)
 		if name in matrix.EVERYDAY_PLACES and not short:
 			add(kernel, f"{name} everyday", everyday.measure, name)
-			if under_xen(name) and kernel not in kernels.debian.KERNELS:
+			if name == "xen" and kernel not in kernels.debian.KERNELS:
 				add(kernel, f"{name} entries", everyday.count_entries, name)
 
 
