@@ -1261,6 +1261,12 @@ static void unmapping_leaves_nothing_behind(struct kunit *test)
 {
 	struct pte_batch_ctx *ctx __free(restore) = test->priv;
 
+	/* Only in a shared mapping do writes go to a page that is not anonymous. */
+	mmap_write_lock(ctx->mm);
+	vma_start_write(ctx->vma);
+	vm_flags_set(ctx->vma, VM_SHARED);
+	mmap_write_unlock(ctx->mm);
+
 	fill_tables(ctx, YOUNG);
 	KUNIT_EXPECT_EQ(test, folio_mapcount(ctx->folio), NR_TABLES * ctx->nr);
 	folio_clear_dirty(ctx->folio);
