@@ -14,6 +14,8 @@ DISK = "mke2fs /dev/ram1 > /dev/null && mkdir -p /disk && mount -t ext4 /dev/ram
 # Swap on another one.
 SWAP = "mkswap /dev/ram0 > /dev/null && swapon /dev/ram0 || exit 1"
 SKIPPED = "selftest: skipped"	# by its exit status
+# What a program says of a failure: KTAP's diagnostics, and a TEST_ASSERT() of KVM's selftests.
+SAID = ("# ", "====", "  ")
 KTAP = re.compile(r"^(ok|not ok) \d+ (?:- )?([^#]*?)\s*(?:# (SKIP) ?(.*))?$")
 
 
@@ -74,10 +76,10 @@ def run_selftest(tally: Tally, title: str, kind: str, program: Path, arguments: 
 			if match:
 				good = None if match[3] else match[1] == "ok"
 				tally.result(f"{title}: {match[2] or match[4]}", good,
-					     " ".join(said[-3:]) if good is False else "")
+					     " ".join(said[-12:]) if good is False else "")
 				said = []
 				counted += 1
-			elif line.startswith("# "):
+			elif line.startswith(SAID):
 				said.append(line)
 		result.require()
 		assert counted or SKIPPED not in lines, \

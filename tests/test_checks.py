@@ -257,6 +257,16 @@ class TallyTest(unittest.TestCase):
 				 (1, 0, 1))
 		self.assertEqual(self.run_selftest("ok 1 a"), (2, 0, 0))
 
+	def test_failed_assertion_is_shown(self):
+		shown = io.StringIO()
+		with patch("sys.__stdout__", shown):
+			self.run_selftest("ok 1 a", "==== Test Assertion Failure ====",
+					  "  x_test.c:7: n == 3", "  2 != 3 (n != 3)",
+					  "# Test process ended with status 0xfe00", "not ok 2 b")
+		self.assertIn("\n# ==== Test Assertion Failure ==== x_test.c:7: n == 3 2 != 3 "
+			      "(n != 3) # Test process ended with status 0xfe00\n",
+			      shown.getvalue())
+
 	def test_fault_that_does_not_build_is_taken_back(self):
 		fault, did = faults.Fault("bad", "it does not build"), []
 
