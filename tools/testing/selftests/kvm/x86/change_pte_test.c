@@ -70,16 +70,28 @@ struct control {
 static unsigned int nr_pages = 64;
 static unsigned int nr_vcpus = 1;
 
+/*
+ * What was written before the guest reads a page must be what it reads. If it
+ * is not, a second read tells a stale translation from a write that got lost.
+ */
+static void guest_watch_page(u64 i, const u64 *at_least)
+{
+	u64 *page = page_of(cmd.base, i);
+	u64 least = READ_ONCE(*at_least);
+	u64 value = READ_ONCE(*page);
+
+	__GUEST_ASSERT(value >= least, "page %lu is %lu after %lu was written, then %lu",
+		       i, value, least, READ_ONCE(*page));
+}
+
 /* Read all the time, without an exit that could flush a TLB by the way. */
 static void guest_watch(void)
 {
-	u64 i, n, least;
+	u64 i, n;
 
 	for (n = 0; !READ_ONCE(stop_watch); n++) {
-		for (i = 0; i < cmd.nr_pages; i++) {
-			least = READ_ONCE(at_least[i]);
-			GUEST_ASSERT(READ_ONCE(*page_of(cmd.base, i)) >= least);
-		}
+		for (i = 0; i < cmd.nr_pages; i++)
+			guest_watch_page(i, &at_least[i]);
 		WRITE_ONCE(rounds, n + 1);
 	}
 }
@@ -112,13 +124,11 @@ static void guest_write_rounds(struct control *ctl, u64 me)
 
 static void guest_watch_rounds(struct control *ctl)
 {
-	u64 i, n, least;
+	u64 i, n;
 
 	for (n = 1; !READ_ONCE(ctl->stop); n++) {
-		for (i = 0; i < cmd.nr_pages; i++) {
-			least = READ_ONCE(ctl->at_least[i]);
-			GUEST_ASSERT(READ_ONCE(*page_of(cmd.base, i)) >= least);
-		}
+		for (i = 0; i < cmd.nr_pages; i++)
+			guest_watch_page(i, &ctl->at_least[i]);
 		WRITE_ONCE(ctl->watched, n);
 	}
 }
