@@ -70,20 +70,6 @@ struct control {
 static unsigned int nr_pages = 64;
 static unsigned int nr_vcpus = 1;
 
-/*
- * What was written before the guest reads a page must be what it reads. If it
- * is not, a second read tells a stale translation from a write that got lost.
- */
-static void guest_watch_page(u64 i, const u64 *at_least)
-{
-	u64 *page = page_of(cmd.base, i);
-	u64 least = READ_ONCE(*at_least);
-	u64 value = READ_ONCE(*page);
-
-	__GUEST_ASSERT(value >= least, "page %lu is %lu after %lu was written, then %lu",
-		       i, value, least, READ_ONCE(*page));
-}
-
 /* Read all the time, without an exit that could flush a TLB by the way. */
 static void guest_watch(void)
 {
@@ -91,7 +77,7 @@ static void guest_watch(void)
 
 	for (n = 0; !READ_ONCE(stop_watch); n++) {
 		for (i = 0; i < cmd.nr_pages; i++)
-			guest_watch_page(i, &at_least[i]);
+			guest_watch_page(cmd.base, i, &at_least[i]);
 		WRITE_ONCE(rounds, n + 1);
 	}
 }
@@ -128,7 +114,7 @@ static void guest_watch_rounds(struct control *ctl)
 
 	for (n = 1; !READ_ONCE(ctl->stop); n++) {
 		for (i = 0; i < cmd.nr_pages; i++)
-			guest_watch_page(i, &ctl->at_least[i]);
+			guest_watch_page(cmd.base, i, &ctl->at_least[i]);
 		WRITE_ONCE(ctl->watched, n);
 	}
 }
@@ -414,27 +400,6 @@ static void test_cow(struct change_pte_test *t)
 	finish_child(pid, wfd);
 }
 
-static void merge(struct change_pte_test *t, bool zero)
-{
-	unsigned long nr;
-	int i;
-
-	ksm_setup(zero);
-	TEST_ASSERT(!madvise(t->mem, t->mem_size, MADV_MERGEABLE),
-		    "MADV_MERGEABLE failed");
-	ksm_write("run", 1);
-
-	for (i = 0; i < 1200; i++) {
-		nr = zero ? read_proc("/proc/self/ksm_stat", "ksm_zero_pages") :
-			    read_proc("/proc/self/ksm_merging_pages", "");
-		if (nr > nr_pages)
-			break;
-		usleep(100000);
-	}
-	ksm_write("run", 0);
-	TEST_ASSERT(nr > nr_pages, "KSM has merged %lu pages of %u", nr, nr_pages + 1);
-}
-
 static void test_ksm(struct change_pte_test *t, bool zero)
 {
 	u64 gen = zero ? 0 : 5;
@@ -450,7 +415,7 @@ static void test_ksm(struct change_pte_test *t, bool zero)
 		dirty_pages(t);
 
 	start = change_pte_get_counts(t);
-	merge(t, zero);
+	ksm_merge(t->mem, t->mem_size, nr_pages + 1, zero);
 	c = change_pte_get_counts(t);
 	guest_read(t, gen, true);
 	c = change_pte_report(t, zero ? "read after KSM merge with the zero page" :
@@ -530,16 +495,6 @@ static void test_smm(struct change_pte_test *t)
 	kill_child(pid);
 }
 
-/* Wait until the guest has read all pages, from now on. */
-static void wait_for_round(struct change_pte_test *t)
-{
-	u64 *round = addr_gva2hva(t->vm, (gva_t)&rounds);
-	u64 start = READ_ONCE(*round);
-
-	while (READ_ONCE(*round) < start + 2)
-		usleep(100);
-}
-
 /*
  * Copy pages on write while the guest is reading from them: once the host has
  * written to the new page, the guest must not read from the old one any more,
@@ -548,6 +503,7 @@ static void wait_for_round(struct change_pte_test *t)
 static void test_running(struct change_pte_test *t)
 {
 	u64 *least = addr_gva2hva(t->vm, (gva_t)at_least);
+	u64 *done = addr_gva2hva(t->vm, (gva_t)&rounds);
 	struct change_pte_counts start, c = {};
 	pthread_t thread;
 	u64 round, i;
@@ -569,13 +525,13 @@ static void test_running(struct change_pte_test *t)
 		pid = fork_idle_child();
 
 		/* fork() has zapped the SPTEs: let the guest map the pages again. */
-		wait_for_round(t);
+		change_pte_wait_rounds(done);
 		c.faults -= vcpu_get_stat(t->vcpus[0], pf_taken);
 		for (i = 0; i < nr_pages; i++) {
 			WRITE_ONCE(*page_of((u64)t->mem, i), round);
 			WRITE_ONCE(least[i], round);
 		}
-		wait_for_round(t);
+		change_pte_wait_rounds(done);
 		c.faults += vcpu_get_stat(t->vcpus[0], pf_taken);
 
 		kill_child(pid);
@@ -615,7 +571,7 @@ static void test_writers_of(struct change_pte_test *t, bool two_vms)
 	pthread_t threads[3];
 	struct control *ctl;
 	struct kvm_vm *vms[2] = { t->vm, t->vm };
-	u64 round, watched;
+	u64 round;
 	pid_t pid;
 	int i;
 
@@ -656,9 +612,7 @@ static void test_writers_of(struct change_pte_test *t, bool two_vms)
 		pid = fork_idle_child();
 
 		/* Have the pages mapped, read-only. */
-		watched = READ_ONCE(ctl->watched);
-		while (READ_ONCE(ctl->watched) < watched + 2)
-			usleep(100);
+		change_pte_wait_rounds(&ctl->watched);
 
 		WRITE_ONCE(ctl->round, round);
 		while (READ_ONCE(ctl->done[1]) < round || READ_ONCE(ctl->done[2]) < round)
@@ -705,7 +659,7 @@ static void test_flush(struct change_pte_test *t)
 
 	c = change_pte_get_counts(t);
 	requests = vm_get_stat(t->vm, remote_tlb_flush_requests);
-	merge(t, false);
+	ksm_merge(t->mem, t->mem_size, nr_pages + 1, false);
 	requests = vm_get_stat(t->vm, remote_tlb_flush_requests) - requests;
 	guest_read(t, 5, true);
 	c = change_pte_report(t, "KSM merge and read", c);

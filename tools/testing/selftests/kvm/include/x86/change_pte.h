@@ -75,12 +75,27 @@ static inline u64 *page_of(u64 base, u64 i)
 	return (u64 *)(base + i * PAGE_SIZE);
 }
 
+/*
+ * What was written before the guest reads a page must be what it reads. If it
+ * is not, a second read tells a stale translation from a write that got lost.
+ */
+static inline void guest_watch_page(u64 base, u64 i, const u64 *at_least)
+{
+	u64 *page = page_of(base, i);
+	u64 least = READ_ONCE(*at_least);
+	u64 value = READ_ONCE(*page);
+
+	__GUEST_ASSERT(value >= least, "page %lu is %lu after %lu was written, then %lu",
+		       i, value, least, READ_ONCE(*page));
+}
+
 void change_pte_setup(struct change_pte_test *t, void *guest_code);
 void change_pte_teardown(struct change_pte_test *t);
 
 bool change_pte_has_stats(struct kvm_vm *vm);
 u64 change_pte_expect_sync(struct kvm_vcpu *vcpu);
 void *change_pte_run_vcpu(void *vcpu);
+void change_pte_wait_rounds(const u64 *rounds);
 void change_pte_write(struct change_pte_test *t, u64 gen, bool same);
 
 struct change_pte_counts change_pte_get_counts(struct change_pte_test *t);
@@ -89,6 +104,7 @@ struct change_pte_counts change_pte_report(struct change_pte_test *t,
 					   struct change_pte_counts from);
 
 void ksm_write(const char *name, unsigned int value);
+void ksm_merge(void *mem, size_t size, unsigned long nr, bool use_zero_pages);
 void ksm_setup(bool use_zero_pages);
 unsigned long read_proc(const char *path, const char *key);
 

@@ -129,6 +129,15 @@ void *change_pte_run_vcpu(void *vcpu)
 	return NULL;
 }
 
+/* Wait until a guest that counts @rounds has read all pages, from now on. */
+void change_pte_wait_rounds(const u64 *rounds)
+{
+	u64 start = READ_ONCE(*rounds);
+
+	while (READ_ONCE(*rounds) < start + 2)
+		usleep(100);
+}
+
 /* Have the host fill all pages. */
 void change_pte_write(struct change_pte_test *t, u64 gen, bool same)
 {
@@ -264,6 +273,35 @@ unsigned long read_proc(const char *path, const char *key)
 	fclose(f);
 
 	return value;
+}
+
+/*
+ * Have KSM merge at least @nr pages of this process, or as many zero pages, among
+ * them those at @mem, whose contents don't change meanwhile. What KSM counts is
+ * as of the last time it looked at a page, and it merges what it finds unchanged:
+ * wait for some scans.
+ */
+void ksm_merge(void *mem, size_t size, unsigned long nr, bool use_zero_pages)
+{
+	const char *scans = "/sys/kernel/mm/ksm/full_scans";
+	unsigned long merged, start;
+	int i;
+
+	ksm_setup(use_zero_pages);
+	TEST_ASSERT(!madvise(mem, size, MADV_MERGEABLE), "MADV_MERGEABLE failed");
+	start = read_proc(scans, "");
+	ksm_write("run", 1);
+
+	for (i = 0; i < 1200; i++) {
+		usleep(100000);
+		merged = use_zero_pages ?
+			 read_proc("/proc/self/ksm_stat", "ksm_zero_pages") :
+			 read_proc("/proc/self/ksm_merging_pages", "");
+		if (merged >= nr && read_proc(scans, "") >= start + 4)
+			break;
+	}
+	ksm_write("run", 0);
+	TEST_ASSERT(merged >= nr, "KSM has merged %lu pages of %lu", merged, nr);
 }
 
 /*
