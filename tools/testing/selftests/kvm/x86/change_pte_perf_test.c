@@ -208,10 +208,24 @@ static struct cost sum_of(struct cost a, struct cost b)
 	};
 }
 
+static void expect_sync(struct kvm_vcpu *vcpu)
+{
+	struct ucall uc;
+
+	switch (get_ucall(vcpu, &uc)) {
+	case UCALL_SYNC:
+		break;
+	case UCALL_ABORT:
+		REPORT_GUEST_ASSERT(uc);
+		break;
+	default:
+		TEST_FAIL("Unexpected exit: %s", exit_reason_str(vcpu->run->exit_reason));
+	}
+}
+
 static struct cost run_guest(struct guest *g, enum guest_op op, u64 value)
 {
 	struct cost from, to;
-	struct ucall uc;
 	u64 ns;
 
 	cmd.op = op;
@@ -225,16 +239,7 @@ static struct cost run_guest(struct guest *g, enum guest_op op, u64 value)
 	to = get_cost(g->vm, &g->vcpu, 1, CLOCK_THREAD_CPUTIME_ID);
 	to.ns = ns;
 
-	switch (get_ucall(g->vcpu, &uc)) {
-	case UCALL_SYNC:
-		break;
-	case UCALL_ABORT:
-		REPORT_GUEST_ASSERT(uc);
-		break;
-	default:
-		TEST_FAIL("Unexpected exit: %s",
-			  exit_reason_str(g->vcpu->run->exit_reason));
-	}
+	expect_sync(g->vcpu);
 
 	return cost_between(from, to);
 }
@@ -603,6 +608,8 @@ static void bench_cow(void)
 static void *run_spinning_vcpu(void *vcpu)
 {
 	vcpu_run(vcpu);
+	/* Or the others wait for what it reads, for ever. */
+	expect_sync(vcpu);
 	return NULL;
 }
 
