@@ -36,17 +36,13 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "change_pte.h"
 #include "test_util.h"
-#include "kvm_util.h"
-#include "processor.h"
 
-#define TEST_SLOT	10
-#define TEST_GPA	0x40000000ul
 #define KSM_DIR		"/sys/kernel/mm/ksm/"
 
 /* KSM shares a page at most 256 times by default. */
 #define RUNNING_PAGES	254
-#define MAX_VCPUS	8
 
 #define MAX_GUESTS	32
 #define MAX_ROUNDS	32
@@ -208,21 +204,6 @@ static struct cost sum_of(struct cost a, struct cost b)
 	};
 }
 
-static void expect_sync(struct kvm_vcpu *vcpu)
-{
-	struct ucall uc;
-
-	switch (get_ucall(vcpu, &uc)) {
-	case UCALL_SYNC:
-		break;
-	case UCALL_ABORT:
-		REPORT_GUEST_ASSERT(uc);
-		break;
-	default:
-		TEST_FAIL("Unexpected exit: %s", exit_reason_str(vcpu->run->exit_reason));
-	}
-}
-
 static struct cost run_guest(struct guest *g, enum guest_op op, u64 value)
 {
 	struct cost from, to;
@@ -239,7 +220,7 @@ static struct cost run_guest(struct guest *g, enum guest_op op, u64 value)
 	to = get_cost(g->vm, &g->vcpu, 1, CLOCK_THREAD_CPUTIME_ID);
 	to.ns = ns;
 
-	expect_sync(g->vcpu);
+	change_pte_expect_sync(g->vcpu);
 
 	return cost_between(from, to);
 }
@@ -605,14 +586,6 @@ static void bench_cow(void)
 	bench_private_file(true);
 }
 
-static void *run_spinning_vcpu(void *vcpu)
-{
-	vcpu_run(vcpu);
-	/* Or the others wait for what it reads, for ever. */
-	expect_sync(vcpu);
-	return NULL;
-}
-
 /* Wait until each vCPU has read all pages, from now on. */
 static void wait_for_spins(struct kvm_vm *vm, int nr_vcpus)
 {
@@ -666,7 +639,7 @@ static void bench_running_vcpus(const char *name, int nr_vcpus, bool elsewhere)
 		cmd.base = TEST_GPA + (elsewhere ? 3 * size : 0);
 		sync_global_to_guest(vm, cmd);
 		for (i = 0; i < nr_vcpus; i++)
-			kvm_pthread_create(&threads[i], NULL, run_spinning_vcpu, vcpus[i]);
+			kvm_pthread_create(&threads[i], NULL, change_pte_run_vcpu, vcpus[i]);
 		wait_for_spins(vm, nr_vcpus);
 
 		from = get_cost(vm, vcpus, nr_vcpus, ksmd);
