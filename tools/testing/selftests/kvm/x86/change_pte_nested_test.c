@@ -119,10 +119,10 @@ static void run_until_sync(struct kvm_vcpu *vcpu, u64 stage)
 	}
 }
 
-static struct kvm_vm *create_nested_vm(void *l1_guest_code, struct kvm_vcpu **vcpu,
+static struct kvm_vm *create_nested_vm(void *l1_code, struct kvm_vcpu **vcpu,
 				       gva_t *svm_gva)
 {
-	struct kvm_vm *vm = vm_create_with_one_vcpu(vcpu, l1_guest_code);
+	struct kvm_vm *vm = vm_create_with_one_vcpu(vcpu, l1_code);
 
 	vm_enable_tdp(vm);
 	vcpu_alloc_svm(vm, svm_gva);
