@@ -38,7 +38,9 @@ DEFINE_PER_CPU(struct xen_pte_run, xen_pte_run);
  * lock, which is not dropped before the queue is flushed.  So lazy MMU mode is
  * active, or the caller is about to flush, and to the hypervisor the table is
  * pinned until then, although PagePinned may have been cleared already.  If an
- * interrupt flushes the queue meanwhile, there is no run anymore.
+ * interrupt flushes the queue meanwhile, there is no run anymore.  (Where bottom
+ * halves are disabled, lazy MMU mode counts as not active, but nobody changes ptes
+ * of user memory there.)
  */
 static __always_inline bool add_to_run(pte_t *ptep, enum xen_pte_run_kind kind)
 {

@@ -96,6 +96,17 @@ static int uffd_protect(int uffd, char *area, size_t len, uint64_t mode, bool on
 	       ioctl(uffd, UFFDIO_RWPROTECT, &rwp);
 }
 
+static long uffd_move(int uffd, char *to, char *from, size_t len)
+{
+	struct uffdio_move move = {
+		.dst = (uintptr_t)to,
+		.src = (uintptr_t)from,
+		.len = len,
+	};
+
+	return ioctl(uffd, UFFDIO_MOVE, &move) ? -errno : move.move;
+}
+
 /* Returns how many pages PAGEMAP_SCAN reports with @category. */
 static int scan(int pagemap, char *area, size_t nr, uint64_t category, uint64_t flags)
 {
@@ -517,6 +528,54 @@ TEST_F(ksm, swap)
 	EXPECT_EQ(1, events_of(self->uffd, UFFDIO_REGISTER_MODE_WP, page, true));
 }
 
+/* The memory of a device takes the place of zero pages: see lib/test_hmm.c */
+static int to_device(int device, char *area, size_t nr)
+{
+	char data[NR * psize()];
+	struct hmm_dmirror_cmd cmd = {
+		.addr = (uintptr_t)area,
+		.ptr = (uintptr_t)data,
+		.npages = nr,
+	};
+
+	return ioctl(device, HMM_DMIRROR_MIGRATE_TO_DEV, &cmd);
+}
+
+/* KSM counts its zero pages until something else takes their place. */
+TEST_F(ksm, count_after_move)
+{
+	char *to;
+
+	if (!variant->zero)
+		SKIP(return, "what is counted is the zero page");
+	to = mmap(NULL, self->len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		  -1, 0);
+	ASSERT_NE(MAP_FAILED, to);
+	self->uffd = uffd_open(UFFD_FEATURE_MOVE);
+	if (self->uffd < 0 || uffd_register_mode(self->uffd, to, self->len,
+						 UFFDIO_REGISTER_MODE_MISSING))
+		SKIP(return, "no UFFDIO_MOVE");
+	ASSERT_TRUE(merge(self, true));
+	ASSERT_EQ(self->len, uffd_move(self->uffd, to, self->area, self->len));
+	EXPECT_EQ(0, ksm_get_self_zero_pages());
+	munmap(to, self->len);
+}
+
+TEST_F(ksm, count_after_migration_to_device)
+{
+	int device = open(DEVICE, O_RDWR);
+
+	if (device < 0)
+		SKIP(return, "no " DEVICE " (CONFIG_TEST_HMM)");
+	if (!variant->zero)
+		SKIP(return, "what is counted is the zero page");
+	ASSERT_TRUE(merge(self, true));
+	ASSERT_EQ(0, to_device(device, self->area, NR));
+	EXPECT_EQ(NR, marked(self->pagemap, self->area, NR, PM_SWAP));
+	EXPECT_EQ(0, ksm_get_self_zero_pages());
+	close(device);
+}
+
 /* Memory that another place of the kernel makes entries anew for. */
 FIXTURE(entry)
 {
@@ -592,17 +651,6 @@ TEST_F(entry, split_huge_page)
 		  marked(self->pagemap, self->area, nr, PM_SOFT_DIRTY));
 }
 
-static long uffd_move(int uffd, char *to, char *from, size_t len)
-{
-	struct uffdio_move move = {
-		.dst = (uintptr_t)to,
-		.src = (uintptr_t)from,
-		.len = len,
-	};
-
-	return ioctl(uffd, UFFDIO_MOVE, &move) ? -errno : move.move;
-}
-
 /* As mremap() does, UFFDIO_MOVE marks what it has moved, be it zero. */
 TEST_F(entry, uffd_move_zero_page)
 {
@@ -651,59 +699,6 @@ TEST_F(entry, uffd_move_swapped)
 	/* If it is, this makes an entry that is both protected and writable. */
 	write_all(to, NR, 2);
 	EXPECT_EQ(0, marked(self->pagemap, to, NR, PM_UFFD_WP));
-}
-
-/* The memory of a device takes the place of the zero page: see lib/test_hmm.c */
-static int to_device(int device, char *area, size_t nr)
-{
-	char data[NR * psize()];
-	struct hmm_dmirror_cmd cmd = {
-		.addr = (uintptr_t)area,
-		.ptr = (uintptr_t)data,
-		.npages = nr,
-	};
-
-	return ioctl(device, HMM_DMIRROR_MIGRATE_TO_DEV, &cmd);
-}
-
-static void device_zero_page(struct __test_metadata *_metadata, FIXTURE_DATA(entry) * self,
-			     uint64_t mode, uint64_t features)
-{
-	int device = open(DEVICE, O_RDWR), n = 0;
-	char *area;
-	size_t i;
-
-	if (device < 0)
-		SKIP(return, "no " DEVICE " (CONFIG_TEST_HMM)");
-	area = mmap(NULL, NR * psize(), PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, area);
-	madvise(area, NR * psize(), MADV_NOHUGEPAGE);
-	force_read_pages(area, NR, psize());
-	self->uffd = uffd_open(features);
-	if (self->uffd < 0 || uffd_register_mode(self->uffd, area, NR * psize(), mode))
-		SKIP(return, "no such userfaultfd");
-	ASSERT_EQ(0, uffd_protect(self->uffd, area, NR * psize(), mode, true));
-	ASSERT_EQ(NR, marked(self->pagemap, area, NR, PM_UFFD_WP));
-
-	ASSERT_EQ(0, to_device(device, area, NR));
-	/* What is not present is there, but not for the CPU. */
-	EXPECT_EQ(NR, marked(self->pagemap, area, NR, PM_SWAP));
-	EXPECT_EQ(NR, marked(self->pagemap, area, NR, PM_UFFD_WP));
-	for (i = 0; i < NR; i++)
-		n += events_of(self->uffd, mode, area + i * psize(), true);
-	EXPECT_EQ(NR, n);
-	close(device);
-}
-
-TEST_F(entry, device_zero_page_wp)
-{
-	device_zero_page(_metadata, self, UFFDIO_REGISTER_MODE_WP, 0);
-}
-
-TEST_F(entry, device_zero_page_rwp)
-{
-	device_zero_page(_metadata, self, UFFDIO_REGISTER_MODE_RWP, UFFD_FEATURE_RWP);
 }
 
 TEST_HARNESS_MAIN

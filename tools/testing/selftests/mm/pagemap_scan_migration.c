@@ -575,6 +575,129 @@ TEST_F(device, soft_dirty)
 	EXPECT_EQ(nr, nr_marked(self->pagemap, self->area, nr, PM_SOFT_DIRTY));
 }
 
+/* Not for the device: the page comes back, and is written to by the CPU. */
+TEST_F(device, write_after_clear_refs)
+{
+	size_t nr = self->len / psize();
+
+	if (!softdirty_supported())
+		SKIP(return, "no soft-dirty");
+	clear_softdirty();
+	EXPECT_EQ(0, nr_marked(self->pagemap, self->area, nr, PM_SOFT_DIRTY));
+	self->area[0] = 2;
+	EXPECT_EQ(1, nr_marked(self->pagemap, self->area, 1, PM_SOFT_DIRTY));
+	/* This device takes a fault as well. */
+	memset(self->data, 3, psize());
+	ASSERT_EQ(0, command(self, HMM_DMIRROR_WRITE, nr - 1, 1));
+	EXPECT_EQ(1, nr_marked(self->pagemap, self->area + self->len - psize(), 1,
+			       PM_SOFT_DIRTY));
+}
+
+/* Let the device's memory take the place of zero pages, and of what is not there. */
+TEST_F(device, write_to_new_pages)
+{
+	size_t nr = self->len / psize(), last = self->len - psize();
+
+	if (!softdirty_supported())
+		SKIP(return, "no soft-dirty");
+	ASSERT_EQ(0, madvise(self->area, self->len, MADV_DONTNEED));
+	force_read_pages(self->area, nr / 2, psize());
+	ASSERT_EQ(0, nr_marked(self->pagemap, self->area, nr, PM_SOFT_DIRTY));
+	ASSERT_EQ(0, command(self, HMM_DMIRROR_MIGRATE_TO_DEV, 0, nr));
+	self->area[0] = 2;
+	self->area[last] = 2;
+	EXPECT_EQ(1, nr_marked(self->pagemap, self->area, 1, PM_SOFT_DIRTY));
+	EXPECT_EQ(1, nr_marked(self->pagemap, self->area + last, 1, PM_SOFT_DIRTY));
+}
+
+/* What protects zero pages protects the device's memory that takes their place. */
+TEST_F(device, protected_zero_pages)
+{
+	size_t nr = self->len / psize();
+
+	ASSERT_EQ(0, madvise(self->area, self->len, MADV_DONTNEED));
+	force_read_pages(self->area, nr, psize());
+	ASSERT_EQ(self->len, scan(self->pagemap, self->area, self->len));
+	ASSERT_EQ(0, command(self, HMM_DMIRROR_MIGRATE_TO_DEV, 0, nr));
+	EXPECT_EQ(nr, nr_marked(self->pagemap, self->area, nr, PM_SWAP));
+	EXPECT_EQ(nr, nr_marked(self->pagemap, self->area, nr, PM_UFFD_WP));
+	EXPECT_EQ(0, nr_with(self, HMM_DMIRROR_PROT_WRITE));
+	self->area[0] = 2;
+	EXPECT_EQ(psize(), scan(self->pagemap, self->area, self->len));
+}
+
+TEST_F(device, protected_zero_pages_rwp)
+{
+	size_t nr = self->len / psize();
+	struct uffdio_rwprotect protect = {
+		.range = { .start = (uintptr_t)self->area, .len = self->len },
+		.mode = UFFDIO_RWPROTECT_MODE_RWP,
+	};
+
+	close(self->uffd);
+	if (!uffd_track(&self->uffd, self->area, self->len, UFFDIO_REGISTER_MODE_RWP,
+			UFFD_FEATURE_RWP | UFFD_FEATURE_RWP_ASYNC))
+		SKIP(return, "no asynchronous userfaultfd read-write protection");
+	ASSERT_EQ(0, madvise(self->area, self->len, MADV_DONTNEED));
+	force_read_pages(self->area, nr, psize());
+	ASSERT_EQ(0, ioctl(self->uffd, UFFDIO_RWPROTECT, &protect));
+	ASSERT_EQ(0, command(self, HMM_DMIRROR_MIGRATE_TO_DEV, 0, nr));
+	EXPECT_EQ(nr, nr_marked(self->pagemap, self->area, nr, PM_SWAP));
+	EXPECT_EQ(nr, nr_marked(self->pagemap, self->area, nr, PM_UFFD_WP));
+	EXPECT_EQ(0, reported(self->pagemap, self->area, self->len, PAGE_IS_ACCESSED, 0));
+	FORCE_READ(self->area[0]);
+	EXPECT_LT(0, reported(self->pagemap, self->area, self->len, PAGE_IS_ACCESSED, 0));
+}
+
+/* Returns how often NUMA balancing has scanned our memory, or -1. */
+static long numa_scans(void)
+{
+	char line[256];
+	long n = -1;
+	FILE *f = fopen("/proc/self/sched", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "mm->numa_scan_seq : %ld", &n);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+static void *idler(void *unused)
+{
+	pause();
+	return NULL;
+}
+
+/*
+ * NUMA balancing learns nothing from the device, and takes nothing away from it.
+ * But it tells the device to unmap all that lies behind a page that is in memory.
+ * A page of a single thread on its own node is left alone.
+ */
+TEST_F(device, numa_balancing)
+{
+	const int prot = HMM_DMIRROR_PROT_DEV_PRIVATE_LOCAL | HMM_DMIRROR_PROT_WRITE;
+	unsigned long end = microseconds() + 5 * SECONDS * 1000000ul;
+	long from = numa_scans();
+	pthread_t thread;
+	int nr;
+
+	self->area[0] = 2;
+	nr = nr_with(self, prot);
+	ASSERT_GT(nr, 0);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, idler, NULL));
+	/* A scan comes if we have used a second of CPU time. */
+	while (from >= 0 && numa_scans() < from + 3 && microseconds() < end)
+		FORCE_READ(self->area[0]);
+	if (from < 0 || numa_scans() < from + 3)
+		SKIP(return, "no NUMA balancing");
+	EXPECT_EQ(nr, nr_with(self, prot));
+	memset(self->data, 3, psize());
+	ASSERT_EQ(0, command(self, HMM_DMIRROR_WRITE, self->len / psize() - 1, 1));
+	EXPECT_EQ(nr, nr_with(self, prot));
+	EXPECT_EQ(3, self->area[self->len - 1]);
+}
+
 /* mprotect() takes the permission to write away, and nothing else. */
 TEST_F(device, mprotect)
 {
