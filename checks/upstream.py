@@ -147,7 +147,9 @@ def job(programs: Iterable[Path], limit: int) -> str:
 	for program in programs:
 		found = [text for name, text in ARGUMENTS if name == program.name] or [""]
 		for text in found:
-			title = f"{program.name} {text}".rstrip() if len(found) > 1 else program.name
+			title = program.name
+			if len(found) > 1:
+				title = f"{title} {text}".rstrip()
 			lines.append(f"one '/bin/{title}' /bin/{program.name} {text}")
 	return "\n".join(lines) + "\ntrue\n"
 
