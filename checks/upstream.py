@@ -72,11 +72,11 @@ PROC_PROGRAMS = ("proc-maps-race",)
 PROGRAMS = {"mm": MM_PROGRAMS, "x86": X86_PROGRAMS, "proc": PROC_PROGRAMS}
 # Debian packages with libraries that the programs of mm ask for.
 LIBRARIES = ("libnuma-dev", "libcap-dev")
-# What make is told of a directory. x86's Makefile takes no LDFLAGS, as mm's does not for
-# protection_keys, and asks for a compiler of 32-bit programs even for one of 64 bits.
+# By the compiler, because x86's Makefile takes no LDFLAGS, nor does mm's for protection_keys.
+STATIC = "CC=gcc -static -s"
+# What make is told besides: x86's asks for a compiler of 32-bit programs even for one of 64 bits.
 VARIABLES = {
-	"x86": ("CC=gcc -static -s", "CAN_BUILD_I386=1", "CAN_BUILD_X86_64=1",
-		"CAN_BUILD_WITH_NOPIE=1"),
+	"x86": ("CAN_BUILD_I386=1", "CAN_BUILD_X86_64=1", "CAN_BUILD_WITH_NOPIE=1"),
 }
 # A machine that seems to have two nodes, which migration and rmap need; config upstream has NUMA.
 APPEND = {"upstream": "numa=fake=2"}
@@ -128,7 +128,7 @@ def build_programs(directory: str, names: Sequence[str], config: str) -> list[Pa
 	run(["make", "-k", f"-j{jobs()}",
 	     "-C", tree / "tools" / "testing" / "selftests" / directory,
 	     f"OUTPUT={out}", f"KHDR_INCLUDES=-isystem {objects}/usr/include {include}",
-	     *VARIABLES.get(directory, ("CC=gcc -static -s", f"LDFLAGS=-static -s {link}")),
+	     STATIC, *VARIABLES.get(directory, (f"LDFLAGS={link}",)),
 	     *[out / n for n in names]], log=log, check=False)
 	if missing := [n for n in names if not (out / n).is_file()]:
 		say(f"not built, see {log}: {' '.join(missing)}")

@@ -563,12 +563,13 @@ TEST_F(ksm, count_after_move)
 
 TEST_F(ksm, count_after_migration_to_device)
 {
-	int device = open(DEVICE, O_RDWR);
+	int device;
 
-	if (device < 0)
-		SKIP(return, "no " DEVICE " (CONFIG_TEST_HMM)");
 	if (!variant->zero)
 		SKIP(return, "what is counted is the zero page");
+	device = open(DEVICE, O_RDWR);
+	if (device < 0)
+		SKIP(return, "no " DEVICE " (CONFIG_TEST_HMM)");
 	ASSERT_TRUE(merge(self, true));
 	ASSERT_EQ(0, to_device(device, self->area, NR));
 	EXPECT_EQ(NR, marked(self->pagemap, self->area, NR, PM_SWAP));

@@ -575,7 +575,7 @@ TEST_F(device, soft_dirty)
 	EXPECT_EQ(nr, nr_marked(self->pagemap, self->area, nr, PM_SOFT_DIRTY));
 }
 
-/* Not for the device: the page comes back, and is written to by the CPU. */
+/* What the CPU writes when a page has come back is seen. */
 TEST_F(device, write_after_clear_refs)
 {
 	size_t nr = self->len / psize();
