@@ -28,8 +28,8 @@ class Tally:
 		why = f" {note}" if tail and note else ""
 		print(f"{word} {number} - {name}{tail}{why}",
 		      file=sys.__stdout__, flush=True)	# unittest swallows stdout
-		if note and not tail:
-			print(f"# {note}", file=sys.__stdout__, flush=True)
+		if not tail:
+			self.comment(note)
 		if good:
 			self.passed += 1
 		elif good is None:
@@ -38,6 +38,11 @@ class Tally:
 			self.failed += 1
 			self.failures[name] = note
 		return good
+
+	def comment(self, text: str) -> None:
+		"""Print @text between the results, unless it is empty."""
+		if text:
+			print(f"# {text}", file=sys.__stdout__, flush=True)
 
 	@contextlib.contextmanager
 	def step(self, name: str) -> Iterator[None]:

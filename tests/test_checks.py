@@ -2,6 +2,7 @@
 """Tests of what judges tests: faults, data races, upstream's selftests, KVM's figures."""
 import contextlib
 import errno
+import functools
 import io
 import tempfile
 import unittest
@@ -242,9 +243,19 @@ class TallyTest(unittest.TestCase):
 				 "that and start it again\n")
 
 	@staticmethod
-	def run_selftest(*lines):
-		result = SimpleNamespace(lines=list(lines), log="x.log", require=lambda: None)
-		machine = SimpleNamespace(run=lambda *_args, **_options: result)
+	def run_selftest(*lines, again=None, svm=False):
+		"""Return the counts of a program that says @lines, and @again if that is run, too."""
+		def require(result):
+			if result.status != "ok":
+				raise ToolError("guest failed")
+			return result
+
+		results = [SimpleNamespace(lines=list(said), log="x.log",
+					   status="failed" if in_guest.lost(said) else "ok")
+			   for said in (lines, *([again] if again else []))]
+		for result in results:
+			result.require = functools.partial(require, result)
+		machine = SimpleNamespace(svm=svm, run=lambda *_args, **_options: results.pop(0))
 		tally = Tally()
 		with patch.object(in_guest, "guest", lambda *_args, **_options: machine):
 			in_guest.run_selftest(tally, "x", "bare", Path("x_test"), "")
@@ -256,6 +267,21 @@ class TallyTest(unittest.TestCase):
 		self.assertEqual(self.run_selftest("ok 1 a # SKIP no NUMA", in_guest.SKIPPED),
 				 (1, 0, 1))
 		self.assertEqual(self.run_selftest("ok 1 a"), (2, 0, 0))
+
+	def test_program_that_the_emulator_failed_gets_a_second_chance(self):
+		for said in ("  Unexpected exit: KVM_EXIT_SHUTDOWN", "  x: unexpected exit: SHUTDOWN",
+			     "  x: the guest hangs after 7 laps, with 29932 exits and 0 faults per second"):
+			shown = io.StringIO()
+			with patch("sys.__stdout__", shown):
+				self.assertEqual((2, 0, 0), self.run_selftest(said, again=["ok 1 a"],
+									      svm=True))
+				self.assertEqual((0, 1, 0), self.run_selftest(said, again=[said],
+									      svm=True))
+				self.assertEqual((0, 1, 0), self.run_selftest(said, svm=False))
+			self.assertIn(f"# x: {said.strip()}: run again, see x.log", shown.getvalue())
+		self.assertEqual("", in_guest.lost(["Unexpected exit: KVM_EXIT_MMIO",
+						    "the guest hangs after 7 laps, with 9 exits "
+						    "and 10 faults per second"]))
 
 	def test_failed_assertion_is_shown(self):
 		shown = io.StringIO()
