@@ -32,6 +32,7 @@ CONFIG_SETS = {
 	"up": ("lean", "kunit", "disk", "up"),
 	"preempt": ("lean", "kunit", "disk", "preempt"),
 	"irqsoff": ("lean", "kunit", "disk", "irqsoff"),
+	"latency": ("lean", "kunit", "latency"),
 }
 # Suites that only the series has, and those of them that need Xen PV.
 SERIES_ONLY = "kunit-series"
