@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from bench.matrix import EXT4_SETUP
 from bench.programs import costs_program, ext4_image
-from common.command import EXIT_GUEST, ToolError, build_dir, main, replaced
+from bench.table import keep
+from common.command import EXIT_GUEST, ToolError, main
 from common.settings import Parser
 from guests.job import guest
 from guests.kernel import KERNELS, build, known_kernels
@@ -110,12 +111,7 @@ def _main() -> int:
 		build(kernel, CONFIG)
 		for kind in args.guest:
 			found[kind, kernel] = irqsoff(kind, kernel)
-	text = table(found)
-	path = build_dir() / "bench" / "irqsoff.txt"
-	path.parent.mkdir(parents=True, exist_ok=True)
-	with replaced(path) as tmp:
-		tmp.write_text(text)
-	print(text, end="")
+	keep("irqsoff.txt", table(found))
 	return 0
 
 

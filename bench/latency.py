@@ -20,7 +20,8 @@ from dataclasses import dataclass
 
 from bench.kvm import COUNTED, MMUS, PROGRAM, RUNNING, RUNNING_CPUS
 from bench.matrix import KVM_HOST
-from common.command import EXIT_GUEST, ToolError, build_dir, main, replaced
+from bench.table import keep
+from common.command import EXIT_GUEST, ToolError, main
 from common.result import Result, parse
 from common.settings import Parser
 from guests.job import guest
@@ -134,12 +135,7 @@ def _main() -> int:
 		for kernel in args.kernel:
 			counted, running = (measure(kernel, append, c) for c in (True, False))
 			found[kernel, suffix] = Found(counted.locks | running.locks, counted.gaps)
-	text = table(found)
-	path = build_dir() / "bench" / "latency.txt"
-	path.parent.mkdir(parents=True, exist_ok=True)
-	with replaced(path) as tmp:
-		tmp.write_text(text)
-	print(text, end="")
+	keep("latency.txt", table(found))
 	return 0
 
 

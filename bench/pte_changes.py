@@ -17,8 +17,8 @@ from pathlib import Path
 from bench import kernels, matrix
 from bench.insn_profile import TRACE, USER_HI, XEN_HI, XEN_LO, SymbolMap, record, scratch
 from bench.steps import Steps
-from common.command import (EXIT_GUEST, ROOT, StrPath, ToolError, build_dir, main, replaced,
-			    say)
+from bench.table import keep
+from common.command import EXIT_GUEST, ROOT, StrPath, ToolError, build_dir, main
 from common.settings import Parser
 from guests.initramfs import compile_static
 from guests.kernel import KERNELS, build, source
@@ -505,12 +505,7 @@ def _main() -> int:
 	measured = dict(zip(KERNELS, steps.run()))
 	pages = re.search(r"#define PAGES\s+(\d+)", HEADERS[0].read_text())
 	assert pages
-	text = text_of(measured, int(pages[1]))
-	path = build_dir() / "bench" / "pte-changes.txt"
-	with replaced(path) as tmp:
-		tmp.write_text(text)
-	print(text, end="")
-	say(f"{path}")
+	keep("pte-changes.txt", text_of(measured, int(pages[1])))
 	return 0
 
 

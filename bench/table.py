@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Results as rows and columns: what base and series cost, and where the series costs more."""
 
+from common.command import build_dir, replaced
 from common.result import Result, Row
 
 RATIO = "ratio"		# the column of series to base
@@ -12,6 +13,13 @@ NOTICED = {
 	"madv_dontneed": ("anon-4k",), "mremap": ("anon-4k",), "mprotect": ("anon-4k",),
 }
 NOISE = 1.01	# a ratio above it counts as worse; counts repeat to 0.5 %
+
+
+def keep(name: str, text: str) -> None:
+	"""Print the table @text, and write it to build/bench/@name."""
+	with replaced(build_dir() / "bench" / name) as tmp:
+		tmp.write_text(text)
+	print(text, end="")
 
 
 def number(value: float | None) -> str:

@@ -17,7 +17,7 @@ SKIPPED = "selftest: skipped"	# by its exit status
 # What a program says of a failure: KTAP's diagnostics, and a TEST_ASSERT() of KVM's selftests.
 SAID = ("# ", "====", "  ")
 # How a program of KVM's ends when QEMU's SVM has failed it (FAILURES.md): a triple fault, or
-# exits without end and without a fault of memory.
+# exits without end and without a fault of memory. An SPTE that KVM got wrong makes it warn.
 LOST = re.compile(r"exit: (?:KVM_EXIT_)?SHUTDOWN|the guest hangs .* and 0 faults per second")
 KTAP = re.compile(r"^(ok|not ok) \d+ (?:- )?([^#]*?)\s*(?:# (SKIP) ?(.*))?$")
 
