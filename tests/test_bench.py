@@ -655,16 +655,30 @@ class Everyday(BenchCase):
 
 	def test_what_bash_prints_is_understood(self):
 		path = self.tmp / "script"
-		path.write_text(everyday.TIMED + "measure shell 2 'sleep 0.01'\n")
+		path.write_text(everyday.TIMED + "measure shell 2 'sleep 0.01' 1\n")
 		lines = run(["bash", path]).stdout.splitlines()
 		found = parse(lines, "base", "bare")
 		self.assertEqual([(r.bench, r.case, r.metric, r.runs) for r in found],
 				 [("everyday", "shell", "ns_per_round", everyday.RUNS)])
 		self.assertTrue(5e6 < found[0].min <= found[0].value <= found[0].max)
 
+	def test_rounds_inside_of_a_command_count(self):
+		path = self.tmp / "script"
+		path.write_text(everyday.TIMED + "measure shell 1 'sleep 0.02' 4\n")
+		found = parse(run(["bash", path]).stdout.splitlines(), "base", "bare")
+		self.assertTrue(5e6 <= found[0].min < 10e6)
+
+	def test_fork_exec_is_timed_where_it_is_not_counted(self):
+		for name in matrix.EVERYDAY_PLACES:
+			counted = everyday.BENCH in matrix.PROFILED.get(name, ())
+			with self.subTest(name):
+				self.assertEqual("fork-exec" in everyday.cases(name), not counted)
+		self.assertIn("measure fork-exec 1 ", everyday.timed(everyday.cases("domU")))
+		self.assertNotIn("fork-exec", everyday.timed())
+
 	def test_a_round_that_fails_ends_the_job(self):
 		path = self.tmp / "script"
-		path.write_text(everyday.TIMED + "measure shell 2 false\n")
+		path.write_text(everyday.TIMED + "measure shell 2 false 1\n")
 		self.assertEqual(run(["bash", path], check=False).returncode, 1)
 
 
