@@ -34,6 +34,7 @@
 #define NR_PAGES	256
 #define NR_SCANS	5
 #define TIMEOUT		60
+#define TIMEOUT_0	10
 #define SCHED		"/sys/kernel/debug/sched/numa_balancing/"
 #define KSM		"/sys/kernel/mm/ksm/"
 
@@ -279,11 +280,7 @@ static long faults_of(const char *name, enum how how)
 	return faults;
 }
 
-/*
- * A range may begin at address 0, and is changed like any other. KVM waits for the
- * end of what was announced before it changes a memslot.
- */
-static void test_address_0(void)
+static void change_address_0(void)
 {
 	int fd = open("/dev/zero", O_RDONLY);
 	struct kvm_vcpu *vcpu;
@@ -310,11 +307,34 @@ static void test_address_0(void)
 	close(fd);
 }
 
+/*
+ * A range may begin at address 0, and is changed like any other. KVM waits for the
+ * end of what was announced before it changes a memslot. If that never comes, whoever
+ * waits can't be killed: a child.
+ */
+static void test_address_0(void)
+{
+	time_t until = time(NULL) + TIMEOUT_0;
+	pid_t child, done;
+	int status = 0;
+
+	fflush(stdout);
+	child = fork();
+	TEST_ASSERT(child >= 0, "fork() failed");
+	if (!child) {
+		change_address_0();
+		fflush(stdout);
+		_exit(0);
+	}
+	while (!(done = waitpid(child, &status, WNOHANG)) && time(NULL) < until)
+		usleep(10000);
+	TEST_ASSERT(done, "KVM waits for the end of a change at address 0");
+	TEST_ASSERT(done == child && !status, "Memory at address 0 didn't change");
+}
+
 int main(int argc, char *argv[])
 {
 	long shared, merged, pinned, plain;
-
-	test_address_0();
 
 	TEST_REQUIRE(scans() >= 0);
 	TEST_REQUIRE(!access("/sys/devices/system/node/node1", F_OK));
@@ -328,6 +348,8 @@ int main(int argc, char *argv[])
 	merged = faults_of("merged", MERGED);
 	pinned = faults_of("pinned", PINNED);
 	plain = faults_of("plain", PLAIN);
+
+	test_address_0();
 
 	/* A few faults may have other reasons. */
 	TEST_ASSERT(shared < NR_PAGES / 8, "KVM was told to drop shared pages");
