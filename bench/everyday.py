@@ -106,14 +106,19 @@ def files(text: str, name: str) -> list[FilePair]:
 
 def cases(name: str) -> dict[str, Case]:
 	"""Return the cases that are timed in the place @name."""
-	return CASES if BENCH in matrix.PROFILED.get(name, ()) else {"fork-exec": FORK_EXEC, **CASES}
+	if BENCH in matrix.PROFILED.get(name, ()):
+		return CASES
+	return {"fork-exec": FORK_EXEC, **CASES}
 
 
-def timed(chosen: Mapping[str, Case] = CASES) -> str:
-	"""Return the bash script that times each of the cases @chosen; RUNS= may say how often."""
+def timed(chosen: Mapping[str, Case] | None = None) -> str:
+	"""Return the bash script that times each of @chosen (default CASES).
+
+	RUNS= may say how often.
+	"""
 	return TIMED + "".join(
 		f"measure {case} {item.rounds} {shlex.quote(item.command)} {item.inside}\n"
-		for case, item in chosen.items())
+		for case, item in (chosen or CASES).items())
 
 
 def measure(kernel: str, name: str) -> list[Result]:
