@@ -42,8 +42,8 @@ def run_base(race: Path, stress: Path, seconds: int, options: dict[str, Any]) ->
 			jobs.append(("stress", job, stress, {"svm": True, "accel": "tcg"}))
 		for what, job, program, more in jobs:
 			name = f"soak-base-{CONFIG}-{kind}-{what}"
-			guest(kind, "base", name, job, programs=[program], **options,
-			      **more).run(name, timeout=1200, may_warn=True)
+			guest(kind, "base", name, job, programs=[program],
+			      **{**options, **more}).run(name, timeout=1200, may_warn=True)
 		try:
 			torture(kind, 60, 1, kernel="base", may_warn=True, **options)
 		except ToolError:

@@ -169,6 +169,18 @@ class KcsanTest(unittest.TestCase):
 			with self.subTest(series=series, base=base):
 				self.assertEqual(self.failures(series, base), want)
 
+	def test_base_runs_in_guests_like_those_of_the_series(self):
+		with contextlib.ExitStack() as stack:
+			guest, _, torture = (stack.enter_context(
+				unittest.mock.patch(f"checks.kcsan.{name}"))
+				for name in ("guest", "build", "torture"))
+			options = {"smp": 2, "accel": "kvm"}
+			kcsan.run_base(Path("race"), Path("stress"), 1, options)
+		self.assertEqual([(call.args[0], call.kwargs["accel"], "svm" in call.kwargs)
+				  for call in guest.call_args_list],
+				 [("bare", "kvm", False), ("bare", "tcg", True), ("xen", "kvm", False)])
+		self.assertEqual(torture.call_count, 2)
+
 
 class SnapshotTest(unittest.TestCase):
 	"""checks.snapshot: what a job says of its snapshot."""
