@@ -55,9 +55,9 @@ LOCKED = r"lock |xchg .*\("
 # Those of them that change page tables exchange eight bytes, or clear Accessed or Dirty, in
 # these functions. What else is locked there has four bytes, or is a flag of a page.
 PTE_LOCKED = re.compile(r"(?:xchg|lock cmpxchg) %r(?:[a-d]x|[sd]i|bp|\d+),|lock btrq? \$0x[56],")
-PTE_FUNCTIONS = ("change_pte_range", "copy_page_range", "__zap_vma_range", "ptep_", "__ptep_",
-		 "native_", "__native_", "modify_prot_", "wrprotect_ptes", "clear_full_ptes",
-		 "get_and_clear_", "clear_flush_")
+PTE_FUNCTIONS = ("change_pte_range", "change_protection", "copy_page_range", "__zap_vma_range",
+		 "ptep_", "__ptep_", "native_", "__native_", "modify_prot_", "wrprotect_ptes",
+		 "clear_full_ptes", "get_and_clear_", "clear_flush_")
 SET_UP = "handle_mm_fault"	# pages are faulted in before a run's first round
 TRIES = 4
 SHOWN = 0.0005		# share of all instructions: functions below are summed up

@@ -346,6 +346,7 @@ class Profile(BenchCase):
 		of_ptes = [("__zap_vma_range", "xchg %rax,(%r15)"),
 			   ("copy_page_range", "lock cmpxchg %rdx,(%rbx)"),
 			   ("copy_page_range", "lock cmpxchg %r8,(%rbx)"),
+			   ("change_protection", "xchg %rdx,(%r15)"),
 			   ("native_wrprotect_pte_slow", "lock cmpxchg %rdx,(%rdi)"),
 			   ("ptep_clear_flush_young", "lock btrq $0x5,(%rdx)")]
 		others = [("copy_page_range", "lock incl 0x34(%r15)"),
