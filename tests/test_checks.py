@@ -144,7 +144,7 @@ class KcsanTest(unittest.TestCase):
 
 			write("series", series)
 			stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-			own = {"change_pte_range", "mine"}
+			own = {"change_pte_range", "mine", "kvm_mmu_faultin_pfn"}
 			for name, value in (("sys.__stdout__", io.StringIO()),
 					    ("checks.kcsan.build_dir", lambda: Path(tmp)),
 					    ("checks.kcsan.own_functions", lambda: own)):
@@ -158,11 +158,14 @@ class KcsanTest(unittest.TestCase):
 	def test_blame(self):
 		"""Two functions in any order, with offsets, are one race.
 
-		For races in other code, the base is not run.
+		For races in other code, or known ones, the base is not run.
 		"""
+		known = "kvm_mmu_faultin_pfn+0x1/0x2 / kvm_mmu_notifier_invalidate_range_start+0x3/0x4"
 		race, turned = "mine+0x1/0x2 / theirs+0x3/0x4", "theirs+0x5/0x6 / mine+0x7/0x8"
 		for series, base, want in (((), (), (0, False)),
 					   (("theirs / others",), (), (0, False)),
+					   ((known,), (), (0, False)),
+					   ((known, race), (race,), (0, True)),
 					   ((race,), (), (1, True)),
 					   ((race,), (turned,), (0, True)),
 					   ((race, "change_pte_range"), (race,), (1, True))):
