@@ -160,7 +160,7 @@ class KcsanTest(unittest.TestCase):
 
 		For races in other code, or known ones, the base is not run.
 		"""
-		known = "kvm_mmu_faultin_pfn+0x1/0x2 / kvm_mmu_notifier_invalidate_range_start+0x3/0x4"
+		known = " / ".join(f"{name}+0x1/0x2" for name in list(kcsan.KNOWN)[0])
 		race, turned = "mine+0x1/0x2 / theirs+0x3/0x4", "theirs+0x5/0x6 / mine+0x7/0x8"
 		for series, base, want in (((), (), (0, False)),
 					   (("theirs / others",), (), (0, False)),
@@ -181,7 +181,8 @@ class KcsanTest(unittest.TestCase):
 			kcsan.run_base(Path("race"), Path("stress"), 1, options)
 		self.assertEqual([(call.args[0], call.kwargs["accel"], "svm" in call.kwargs)
 				  for call in guest.call_args_list],
-				 [("bare", "kvm", False), ("bare", "tcg", True), ("xen", "kvm", False)])
+				 [("bare", "kvm", False), ("bare", "tcg", True),
+				  ("xen", "kvm", False)])
 		self.assertEqual(torture.call_count, 2)
 
 
